@@ -1,0 +1,65 @@
+//! Compiles the C shim in `csrc/`; with the feature `buildtime_bindgen`, also generates the bindings to it.
+
+fn main() {
+    println!("cargo::rerun-if-changed=csrc");
+    println!("cargo::rerun-if-env-changed=CI");
+    compile_shim();
+    #[cfg(feature = "buildtime_bindgen")]
+    generate_bindings();
+}
+
+fn compile_shim() {
+    let mut build = cc::Build::new();
+    build
+        .files([
+            "csrc/boost_names.c",
+            "csrc/boot_makecontext.c",
+            "csrc/engines.c",
+            "csrc/layout.c",
+            "csrc/record.c",
+            "csrc/setjmp.c",
+            "csrc/setjmp_fenv.c",
+            "csrc/ucontext.c",
+            "csrc/ucontext_fenv.c",
+        ])
+        .std("c11")
+        // A panic or an exception that an on-top function raises passes through the frames of these files.
+        .flag("-fexceptions")
+        // The checked longjmp of some distributions' default flags aborts on a jump to another stack.
+        .flag("-U_FORTIFY_SOURCE")
+        .flag_if_supported("-Wstrict-prototypes")
+        .flag_if_supported("-Wmissing-prototypes")
+        .flag_if_supported("-Wno-deprecated-declarations") // Apple deprecates the context functions
+        .extra_warnings(true)
+        // The switch is measured: it is compiled optimised in debug builds too.
+        .opt_level(2)
+        // A new compiler's new warning must not break a user's build; it does break ours.
+        .warnings_into_errors(std::env::var_os("CI").is_some());
+    if std::env::var_os("CARGO_FEATURE_BOOST_NAMES").is_some() {
+        build.define("KAPOK_BOOST_NAMES", None);
+    }
+    build.compile("kapok_fctx");
+}
+
+/// The settings are pinned so that the output depends on the header alone: not on the target, not on the version of
+/// libclang, not on the compiler. `tests/bindings.rs` compares it with the committed file.
+#[cfg(feature = "buildtime_bindgen")]
+fn generate_bindings() {
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("Cargo sets OUT_DIR")).join("bindings.rs");
+    bindgen::Builder::default()
+        .header("csrc/kapok_fctx.h")
+        .allowlist_item("kapok_.*|KAPOK_.*")
+        // A panic may travel through these.
+        .override_abi(bindgen::Abi::CUnwind, "kapok_.*")
+        .use_core()
+        .rust_target(bindgen::RustTarget::stable(85, 0).expect("1.85 is a Rust version"))
+        .rust_edition(bindgen::RustEdition::Edition2024)
+        .formatter(bindgen::Formatter::Prettyplease)
+        .disable_header_comment()
+        .merge_extern_blocks(true)
+        .layout_tests(false)
+        .generate()
+        .unwrap_or_else(|error| panic!("bindgen cannot read csrc/kapok_fctx.h: {error}"))
+        .write_to_file(&out)
+        .unwrap_or_else(|error| panic!("cannot write {}: {error}", out.display()));
+}

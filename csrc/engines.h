@@ -1,0 +1,14 @@
+/* Every engine there is, and which of them a build has. */
+#ifndef KAPOK_ENGINES_H
+#define KAPOK_ENGINES_H
+
+#include "record.h"
+
+KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_setjmp;
+KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_ucontext;
+
+/* The same two keeping the floating-point environment of each context; only behind Boost's names. */
+KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_setjmp_fenv;
+KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_ucontext_fenv;
+
+#endif
