@@ -1,0 +1,303 @@
+//! Coroutines without a runtime: a function with a stack of its own that gives control back in the middle.
+//!
+//! The switch engines of the runtime, behind a safe face. A [`Coroutine`] is resumed with a value and answers with one,
+//! until it returns. It owns its stack. Dropping one that is suspended unwinds it, so that the destructors of its frames run.
+//!
+//! ```
+//! use kapok::coroutine::{Coroutine, CoroutineState};
+//!
+//! let mut sums = Coroutine::new(|yielder, first: u32| {
+//!     let mut sum = first;
+//!     while sum < 10 {
+//!         sum += yielder.suspend(sum);
+//!     }
+//!     sum
+//! })?;
+//! assert_eq!(sums.resume(4), CoroutineState::Yielded(4));
+//! assert_eq!(sums.resume(5), CoroutineState::Yielded(9));
+//! assert_eq!(sums.resume(6), CoroutineState::Complete(15));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A coroutine stays on the thread that made it: what lies on its stack need not be `Send`.
+//!
+//! ```compile_fail
+//! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| ()).unwrap();
+//! std::thread::spawn(move || drop(coroutine)); // a coroutine is not `Send`
+//! ```
+//!
+//! It borrows nothing, so that leaking it is harmless.
+//!
+//! ```compile_fail
+//! let local = String::new();
+//! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| println!("{local}")); // `local` is borrowed
+//! ```
+
+#![allow(unsafe_code, reason = "switches stacks")]
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::{self, AssertUnwindSafe, resume_unwind};
+use std::ptr::{self, NonNull};
+
+use crate::context::{Engine, Handle, Transfer};
+use crate::ffi;
+use crate::stack::{self, Stack};
+
+/// What a coroutine answers when it is resumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CoroutineState<Y, R> {
+    /// It suspended itself with this value, and can be resumed.
+    Yielded(Y),
+    /// It returned this value, and is over.
+    Complete(R),
+}
+
+/// A function on a stack of its own, which takes an `Input` and gives a `Yield` each time it is resumed, and a `Return` at
+/// its end.
+pub struct Coroutine<Input, Yield, Return> {
+    engine: Engine,
+    shared: NonNull<Shared<Input, Yield, Return>>,
+    /// `None` once it is over; then nothing of it is left to unwind.
+    suspended: Option<Handle>,
+    /// Given up, mapping and all, where frames are on it that cannot be unwound.
+    stack: Option<Stack>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+/// What a coroutine suspends itself with.
+pub struct Yielder<Input, Yield> {
+    suspend: NonNull<dyn Fn(Yield) -> Input>,
+    _not_send: PhantomData<*mut ()>,
+}
+
+type Body<I, Y, R> = Box<dyn FnOnce(&Yielder<I, Y>, I) -> R>;
+
+/// What both sides reach: lies on the heap, owned by the `Coroutine`.
+///
+/// # Invariant
+/// The two sides never run at the same time, so each has it to itself while it runs.
+struct Shared<I, Y, R> {
+    engine: Engine,
+    body: Cell<Option<Body<I, Y, R>>>,
+    input: Cell<Option<I>>,
+    output: Cell<Option<Output<Y, R>>>,
+    /// Where the side that resumed is suspended.
+    resumer: Cell<Option<Handle>>,
+}
+
+enum Output<Y, R> {
+    Yielded(Y),
+    Complete(R),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// The payload of the unwinding of a coroutine that is dropped. Its message is never printed.
+struct ForcedUnwind;
+
+impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
+    /// A coroutine on a stack of [`stack::DEFAULT_SIZE`], with the engine that `KAPOK_SWITCH` names. `body` runs when it
+    /// is first resumed.
+    ///
+    /// # Errors
+    /// Where no stack can be mapped, or `KAPOK_SWITCH` names no engine of this build.
+    pub fn new<F>(body: F) -> io::Result<Self>
+    where
+        F: FnOnce(&Yielder<I, Y>, I) -> R + 'static,
+    {
+        Coroutine::with(Engine::from_env()?, stack::DEFAULT_SIZE, body)
+    }
+
+    /// A coroutine with a given engine, on a stack of `stack_size` bytes, rounded up to pages.
+    ///
+    /// # Errors
+    /// Where no stack can be mapped, or its size is not within [`stack::MIN_SIZE`] and [`stack::MAX_SIZE`].
+    pub fn with<F>(engine: Engine, stack_size: usize, body: F) -> io::Result<Self>
+    where
+        F: FnOnce(&Yielder<I, Y>, I) -> R + 'static,
+    {
+        let stack = Stack::map(stack::check_size(stack_size)?)?;
+        // SAFETY: the stack and the handle stay together in the coroutine.
+        let handle = unsafe { engine.make(&stack, entry::<I, Y, R>)? };
+        let shared = Box::new(Shared {
+            engine,
+            body: Cell::new(Some(Box::new(body))),
+            input: Cell::new(None),
+            output: Cell::new(None),
+            resumer: Cell::new(None),
+        });
+        let shared = NonNull::from(Box::leak(shared)); // `Drop` takes it back
+        Ok(Coroutine {
+            engine,
+            shared,
+            suspended: Some(handle),
+            stack: Some(stack),
+            _not_send: PhantomData,
+        })
+    }
+}
+
+impl<I, Y, R> Coroutine<I, Y, R> {
+    /// Runs it until it suspends itself or returns.
+    ///
+    /// # Panics
+    /// With what its body panicked with; it is over then. Also if it is over already.
+    pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
+        let handle = self.suspended.take().expect("Coroutine::resume: the coroutine is over");
+        self.shared().input.set(Some(input));
+        // SAFETY: the coroutine's own handle, of this engine, on this thread; `entry` and `suspend` expect `Shared`.
+        let transfer = unsafe { self.engine.jump(handle, self.shared.as_ptr().cast()) };
+        match self.came_back(transfer) {
+            Output::Yielded(value) => CoroutineState::Yielded(value),
+            Output::Complete(value) => CoroutineState::Complete(value),
+            Output::Panicked(payload) => resume_unwind(payload),
+        }
+    }
+
+    /// Whether it has returned or panicked.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.suspended.is_none()
+    }
+
+    fn shared(&self) -> &Shared<I, Y, R> {
+        // SAFETY: owned by this coroutine until it is dropped.
+        unsafe { self.shared.as_ref() }
+    }
+
+    /// Takes what the coroutine left; keeps its handle if it can be resumed.
+    fn came_back(&mut self, transfer: Transfer) -> Output<Y, R> {
+        let output = self
+            .shared()
+            .output
+            .take()
+            .expect("a coroutine leaves something when it switches back");
+        if matches!(output, Output::Yielded(_)) {
+            self.suspended = transfer.from;
+        }
+        output
+    }
+
+    /// Unwinds what is suspended; false when it would not go.
+    fn unwind(&mut self) -> bool {
+        /// A body that catches the unwinding and suspends itself again gets so many more.
+        const PATIENCE: usize = 100;
+        if self.shared().body.take().is_some() {
+            self.suspended = None; // never started: there are no frames
+            return true;
+        }
+        for _ in 0..PATIENCE {
+            let Some(handle) = self.suspended.take() else {
+                return true;
+            };
+            if cfg!(not(panic = "unwind")) {
+                return false;
+            }
+            // SAFETY: as in `resume`; `force_unwind` raises a panic out of the coroutine's own jump, which `Yielder` lets
+            // through.
+            let transfer = unsafe {
+                self.engine
+                    .ontop(handle, self.shared.as_ptr().cast(), force_unwind::<I, Y, R>)
+            };
+            // What it yields, returns or panics with on the way out concerns nobody any more.
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(self.came_back(transfer)))));
+        }
+        self.suspended.is_none()
+    }
+}
+
+impl<I, Y, R> Drop for Coroutine<I, Y, R> {
+    fn drop(&mut self) {
+        if self.unwind() {
+            // SAFETY: leaked in `with`; no frame is left that could reach it.
+            drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+        } else {
+            log::error!("a coroutine was dropped and cannot be unwound: its stack is leaked");
+            // Frames that still hold something must keep their memory.
+            #[expect(clippy::mem_forget, reason = "unmapping it is what must not happen")]
+            std::mem::forget(self.stack.take());
+        }
+    }
+}
+
+impl<I, Y> Yielder<I, Y> {
+    /// Gives `value` to whoever resumed the coroutine, and waits to be resumed with the next input.
+    ///
+    /// # Panics
+    /// When the coroutine is dropped: that unwinds it. The payload is private; catching it does not help.
+    pub fn suspend(&self, value: Y) -> I {
+        // SAFETY: it lies in the frame of `run_body`, which is below this one.
+        let suspend = unsafe { self.suspend.as_ref() };
+        suspend(value)
+    }
+}
+
+/// The bottom frame of a coroutine's stack.
+unsafe extern "C-unwind" fn entry<I, Y, R>(first: ffi::kapok_transfer_t) {
+    // SAFETY: what an engine hands to an entry function, converted once.
+    let first = unsafe { Transfer::from_raw(first) };
+    let shared: *const Shared<I, Y, R> = first.data.cast();
+    // SAFETY: passed by `resume`; it lives as long as this stack.
+    let shared = unsafe { &*shared };
+    shared.resumer.set(first.from);
+    let output = run_body(shared);
+    shared.output.set(Some(output));
+    let resumer = shared.resumer.take().expect("somebody resumed this coroutine");
+    // SAFETY: the resumer is suspended in `resume` or `unwind`, and expects nothing but the output. From here on the stack
+    // holds nothing and is not resumed again.
+    unsafe { shared.engine.jump(resumer, ptr::null_mut()) };
+    std::process::abort();
+}
+
+fn run_body<I, Y, R>(shared: &Shared<I, Y, R>) -> Output<Y, R> {
+    let suspend = |value: Y| {
+        shared.output.set(Some(Output::Yielded(value)));
+        let resumer = shared.resumer.take().expect("a coroutine that runs was resumed");
+        // SAFETY: the resumer is suspended in `resume` or `unwind`, on this thread.
+        let transfer = unsafe { shared.engine.jump(resumer, ptr::null_mut()) };
+        shared.resumer.set(transfer.from);
+        shared.input.take().expect("a coroutine is resumed with an input")
+    };
+    let suspend: NonNull<dyn Fn(Y) -> I + '_> = NonNull::from(&suspend);
+    // SAFETY: only the lifetime is forgotten; the yielder does not leave the frame that `suspend` is in, because the body
+    // gets a reference to it that is good for any lifetime.
+    let suspend = unsafe { std::mem::transmute::<NonNull<dyn Fn(Y) -> I + '_>, NonNull<dyn Fn(Y) -> I>>(suspend) };
+    let yielder = Yielder {
+        suspend,
+        _not_send: PhantomData,
+    };
+    let body = shared.body.take().expect("a coroutine begins once");
+    let input = shared.input.take().expect("a coroutine is resumed with an input");
+    match panic::catch_unwind(AssertUnwindSafe(|| body(&yielder, input))) {
+        Ok(value) => Output::Complete(value),
+        Err(payload) => Output::Panicked(payload),
+    }
+}
+
+/// Runs on top of a suspended coroutine: raises a panic, without a message, out of the jump that it is suspended in.
+unsafe extern "C-unwind" fn force_unwind<I, Y, R>(raw: ffi::kapok_transfer_t) -> ffi::kapok_transfer_t {
+    // SAFETY: what an engine hands to an on-top function, converted once.
+    let transfer = unsafe { Transfer::from_raw(raw) };
+    let shared: *const Shared<I, Y, R> = transfer.data.cast();
+    // SAFETY: passed by `unwind`; it lives as long as this stack.
+    unsafe { &*shared }.resumer.set(transfer.from);
+    resume_unwind(Box::new(ForcedUnwind))
+}
+
+impl<I, Y, R> fmt::Debug for Coroutine<I, Y, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Coroutine")
+            .field("engine", &self.engine)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<I, Y> fmt::Debug for Yielder<I, Y> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Yielder").finish_non_exhaustive()
+    }
+}

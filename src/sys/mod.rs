@@ -1,0 +1,105 @@
+//! System calls: the one place where `-1` becomes an [`io::Error`].
+
+#![allow(unsafe_code, reason = "the boundary to libc")]
+
+pub(crate) mod socket;
+
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+/// Calls a libc function that answers `-1` for failure; the value, or the errno as it was right after the call.
+macro_rules! syscall {
+    ($name:ident ( $($arg:expr),* $(,)? )) => {{
+        // SAFETY: the arguments are what the function's man page asks for; where a pointer is among them, the caller
+        // of this macro says why it is valid.
+        let result = unsafe { libc::$name($($arg),*) };
+        if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(result) }
+    }};
+}
+pub(crate) use syscall;
+
+/// Calls `f` until it ends with something else than `EINTR`.
+pub(crate) fn retry<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match f() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// The size of a page of memory in bytes.
+pub(crate) fn page_size() -> usize {
+    static PAGE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *PAGE.get_or_init(|| {
+        // SAFETY: sysconf reads a number.
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(bytes).expect("POSIX demands a page size")
+    })
+}
+
+/// Which of the two ways of data a wait is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// Blocks the calling *thread* until `fd` is ready in that direction; false when the deadline passed first.
+pub(crate) fn wait_ready(fd: RawFd, direction: Direction, deadline: Option<Instant>) -> io::Result<bool> {
+    let events = match direction {
+        Direction::Read => libc::POLLIN,
+        Direction::Write => libc::POLLOUT,
+    };
+    loop {
+        let timeout_ms = deadline.map_or(-1, |d| {
+            milliseconds_rounded_up(d.saturating_duration_since(Instant::now()))
+        });
+        let mut poll = libc::pollfd { fd, events, revents: 0 };
+        // `&raw mut poll` is one valid pollfd.
+        match syscall!(poll(&raw mut poll, 1, timeout_ms)) {
+            Ok(0) if deadline.is_some_and(|d| Instant::now() >= d) => return Ok(false),
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// For calls that count in milliseconds: never early, never more than the type holds (the caller waits again).
+pub(crate) fn milliseconds_rounded_up(duration: Duration) -> libc::c_int {
+    let ms = duration.as_nanos().div_ceil(1_000_000);
+    libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
+}
+
+/// Makes `fd` answer `EAGAIN` where it would block, or no longer.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let fd = fd.as_raw_fd();
+    let old = syscall!(fcntl(fd, libc::F_GETFL))?;
+    let new = if nonblocking {
+        old | libc::O_NONBLOCK
+    } else {
+        old & !libc::O_NONBLOCK
+    };
+    if new != old {
+        syscall!(fcntl(fd, libc::F_SETFL, new))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_round_up_and_saturate() {
+        assert_eq!(milliseconds_rounded_up(Duration::ZERO), 0);
+        assert_eq!(milliseconds_rounded_up(Duration::from_nanos(1)), 1);
+        assert_eq!(milliseconds_rounded_up(Duration::from_millis(3)), 3);
+        assert_eq!(milliseconds_rounded_up(Duration::from_micros(3_001)), 4);
+        assert_eq!(milliseconds_rounded_up(Duration::MAX), libc::c_int::MAX);
+    }
+}
