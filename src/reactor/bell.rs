@@ -1,0 +1,42 @@
+//! The bell: how other threads end a worker's wait in the kernel.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::sync::Arc;
+
+use crate::sys::syscall;
+
+/// An `eventfd(2)`, rung by any thread and waited for by one reactor.
+///
+/// It is registered edge-triggered: each write is a new edge, so nobody has to read it, and ringing costs one system
+/// call on either side. It says *that* something happened; what happened lies in the inbox beside it.
+#[derive(Clone, Debug)]
+pub(crate) struct Bell(Arc<File>);
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Bell> {
+        let fd = syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))
+            .map_err(|error| io::Error::new(error.kind(), format!("eventfd: {error}; see ulimit -n")))?;
+        // SAFETY: a new descriptor that nobody else owns.
+        Ok(Bell(Arc::new(unsafe { File::from_raw_fd(fd) })))
+    }
+
+    /// Ends the current wait of the reactor, or the next one.
+    pub(crate) fn ring(&self) {
+        let one = 1_u64.to_ne_bytes();
+        let mut file = &*self.0;
+        // The counter holds 2^64 - 2 rings before a write would block; then it is emptied, which is an edge, too.
+        while let Err(error) = file.write(&one) {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => drop(file.read(&mut [0; 8])),
+                io::ErrorKind::Interrupted => {}
+                _ => unreachable!("write to an eventfd: {error}"),
+            }
+        }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

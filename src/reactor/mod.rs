@@ -1,0 +1,176 @@
+//! The reactor: operations in, completions out.
+//!
+//! Start at [`backend`], which states the contract; then [`readiness`], which implements it for every kernel that reports
+//! readiness; then [`epoll`], which is such a kernel. [`op`] is what passes between the scheduler and a backend.
+
+#![allow(
+    unsafe_code,
+    reason = "operations lie on the stacks of suspended fibers and are reached by pointer"
+)]
+
+mod backend;
+mod bell;
+mod epoll;
+mod op;
+mod readiness;
+mod selector;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::ptr::NonNull;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub(crate) use backend::{Backend, Submitted};
+pub(crate) use bell::Bell;
+pub(crate) use op::{Kind, Op, Outcome, Source};
+
+use epoll::Epoll;
+use readiness::Readiness;
+
+/// An I/O interface of a kernel.
+///
+/// The environment variable `KAPOK_REACTOR` chooses one for a whole program, [`Builder::reactor`] for one runtime; unset,
+/// the best that works is taken. One that is asked for and cannot be had is an error, never silently another.
+///
+/// ```
+/// let kind: kapok::ReactorKind = "epoll".parse()?;
+/// assert_eq!(kind.to_string(), "epoll");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// [`Builder::reactor`]: crate::runtime::Builder::reactor
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReactorKind {
+    /// `epoll(7)`, Linux.
+    Epoll,
+}
+
+/// What this build has, best first.
+const AVAILABLE: &[ReactorKind] = &[ReactorKind::Epoll];
+
+impl ReactorKind {
+    /// The reactors of this build, best first.
+    #[must_use]
+    pub fn available() -> Vec<ReactorKind> {
+        AVAILABLE.to_vec()
+    }
+
+    /// The name by which `KAPOK_REACTOR` and [`str::parse`] know it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ReactorKind::Epoll => "epoll",
+        }
+    }
+
+    /// The one that `KAPOK_REACTOR` names; `None` where it is unset or empty.
+    pub(crate) fn from_env() -> io::Result<Option<ReactorKind>> {
+        match std::env::var_os("KAPOK_REACTOR") {
+            Some(name) if !name.is_empty() => name
+                .to_string_lossy()
+                .parse()
+                .map(Some)
+                .map_err(|error: io::Error| io::Error::new(error.kind(), format!("KAPOK_REACTOR: {error}"))),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl fmt::Display for ReactorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for ReactorKind {
+    type Err = io::Error;
+
+    fn from_str(name: &str) -> io::Result<ReactorKind> {
+        AVAILABLE
+            .iter()
+            .copied()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = AVAILABLE.iter().map(|kind| kind.name()).collect();
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!(
+                        "there is no reactor {name:?} in this build; it has: {}",
+                        names.join(", ")
+                    ),
+                )
+            })
+    }
+}
+
+/// The backend of a worker: which one is decided at run time, and every case is seen here.
+#[derive(Debug)]
+pub(crate) enum Reactor {
+    Epoll(Readiness<Epoll>),
+}
+
+macro_rules! each {
+    ($self:expr, $backend:ident => $body:expr) => {
+        match $self {
+            Reactor::Epoll($backend) => $body,
+        }
+    };
+}
+
+impl Reactor {
+    /// Opens the one that was asked for, or the best that works.
+    pub(crate) fn open(wanted: Option<ReactorKind>) -> io::Result<Reactor> {
+        match wanted.unwrap_or(AVAILABLE[0]) {
+            ReactorKind::Epoll => Ok(Reactor::Epoll(Readiness::new(Epoll::new()?)?)),
+        }
+    }
+
+    pub(crate) fn kind(&self) -> ReactorKind {
+        match self {
+            Reactor::Epoll(_) => ReactorKind::Epoll,
+        }
+    }
+}
+
+impl Backend for Reactor {
+    #[inline]
+    unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {
+        // SAFETY: the caller's promise is passed on.
+        each!(self, backend => unsafe { backend.submit(op) })
+    }
+
+    unsafe fn cancel(&mut self, op: NonNull<Op>) {
+        // SAFETY: the caller's promise is passed on.
+        each!(self, backend => unsafe { backend.cancel(op) });
+    }
+
+    fn cancel_all(&mut self, source: Source) {
+        each!(self, backend => backend.cancel_all(source));
+    }
+
+    fn forget(&mut self, source: Source, kernel_too: bool) {
+        each!(self, backend => backend.forget(source, kernel_too));
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        each!(self, backend => backend.turn(timeout))
+    }
+
+    #[inline]
+    fn next_completed(&mut self) -> Option<NonNull<Op>> {
+        each!(self, backend => backend.next_completed())
+    }
+
+    #[inline]
+    fn pending(&self) -> usize {
+        each!(self, backend => backend.pending())
+    }
+
+    fn bell(&self) -> Bell {
+        each!(self, backend => backend.bell())
+    }
+}

@@ -1,0 +1,321 @@
+//! The completion contract over any kernel that reports readiness: try the system call; where it would block, wait for
+//! the edge and try again.
+//!
+//! ```text
+//!               submit                         turn
+//!                 |                              |
+//!        known to be not ready?          selector.wait: edges
+//!          |              | no                   |
+//!          |           attempt ---> Done         v
+//!          |              | would block     mark the direction ready,
+//!          v              v                 attempt what waits, in order,
+//!        register (once), wait in line  --> until one would block again
+//! ```
+//!
+//! Three savings decide what this costs:
+//! - A descriptor is registered once, for both directions, and only when something has to wait on it.
+//! - What is known not to be ready is not attempted: after a short read the socket is empty, so the next read goes
+//!   straight to waiting. A request-response server makes one `recv` and one `send` for each request.
+//! - When an edge comes, the waiting operation itself is attempted, here; its fiber wakes with the result in hand.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::time::Duration;
+
+use super::backend::{Backend, Submitted};
+use super::bell::Bell;
+use super::op::{Op, OpList, Outcome, Source};
+use super::selector::{Event, Selector};
+use crate::sys::Direction;
+
+/// The token of the bell: no descriptor has this number.
+const BELL: u64 = u64::MAX;
+
+/// One direction of a descriptor.
+#[derive(Debug, Default)]
+struct Lane {
+    /// An attempt may succeed. When false, an edge will come before it can.
+    ready: bool,
+    /// An attempt never blocks any more, so `ready` stays true.
+    closed: bool,
+    waiting: OpList,
+}
+
+/// What is known of the current use of a descriptor number.
+#[derive(Debug, Default)]
+struct Entry {
+    /// Which use of the number this is about; 0: none.
+    generation: u64,
+    registered: bool,
+    /// Urgent data was seen: a short read does not mean an empty socket.
+    urgent: bool,
+    read: Lane,
+    write: Lane,
+}
+
+impl Entry {
+    fn lane(&mut self, direction: Direction) -> &mut Lane {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+/// The backend for a readiness kernel.
+#[derive(Debug)]
+pub(crate) struct Readiness<S> {
+    selector: S,
+    bell: Bell,
+    /// Indexed by descriptor number, which the kernel keeps small and dense.
+    entries: Vec<Entry>,
+    events: Vec<Event>,
+    completed: OpList,
+    pending: usize,
+}
+
+impl<S: Selector> Readiness<S> {
+    pub(crate) fn new(mut selector: S) -> io::Result<Self> {
+        let bell = Bell::new()?;
+        selector.register(bell.fd(), BELL)?;
+        Ok(Readiness {
+            selector,
+            bell,
+            entries: Vec::new(),
+            events: Vec::new(),
+            completed: OpList::default(),
+            pending: 0,
+        })
+    }
+
+    /// The entry of a source, begun afresh where the number was last used by another one.
+    fn entry(&mut self, source: Source) -> &mut Entry {
+        let index = index_of(source.fd);
+        if index >= self.entries.len() {
+            self.entries.resize_with(index + 1, Entry::default);
+        }
+        let entry = &mut self.entries[index];
+        if entry.generation != source.generation {
+            debug_assert!(
+                entry.read.waiting.is_empty() && entry.write.waiting.is_empty(),
+                "forgotten before closed"
+            );
+            *entry = Entry {
+                generation: source.generation,
+                ..Entry::default()
+            };
+            // Nothing is known yet, so an attempt is worth while.
+            entry.read.ready = true;
+            entry.write.ready = true;
+        }
+        entry
+    }
+
+    /// The entry of a source if it is the one that is known under this number.
+    fn known(&mut self, source: Source) -> Option<&mut Entry> {
+        self.entries
+            .get_mut(index_of(source.fd))
+            .filter(|entry| entry.generation == source.generation)
+    }
+
+    /// Begins to watch a source, once.
+    fn register(&mut self, source: Source) -> io::Result<()> {
+        let token = token_of(source);
+        match self.selector.register(source.fd, token) {
+            // The open file is known under this number from an earlier use of it: a duplicate of it was left open.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                self.selector.deregister(source.fd)?;
+                self.selector.register(source.fd, token)
+            }
+            result => result,
+        }
+    }
+
+    /// Attempts what waits in one direction, in order, for as long as it does not block.
+    fn advance(&mut self, index: usize, direction: Direction) {
+        loop {
+            let entry = &mut self.entries[index];
+            let urgent = entry.urgent;
+            let lane = entry.lane(direction);
+            let Some(op) = lane.waiting.front().filter(|_| lane.ready) else {
+                return;
+            };
+            // SAFETY: pending operations are alive and their buffers valid (contract of `submit`).
+            let outcome = unsafe { attempt(op, lane, urgent) };
+            if let Some(outcome) = outcome {
+                // SAFETY: it is the front of this very list.
+                unsafe { lane.waiting.remove(op) };
+                self.finish(op, outcome);
+            }
+        }
+    }
+
+    /// Ends a pending operation that is in no list any more.
+    fn finish(&mut self, op: NonNull<Op>, outcome: Outcome) {
+        // SAFETY: pending, so alive.
+        unsafe { op.as_ref() }.complete(outcome);
+        // SAFETY: alive until it is handed out, and in no list.
+        unsafe { self.completed.push_back(op) };
+    }
+
+    fn apply(&mut self, event: Event) {
+        if event.token == BELL {
+            return;
+        }
+        let index = index_of_token(event.token);
+        let Some(entry) = self
+            .entries
+            .get_mut(index)
+            .filter(|e| is_token_of(event.token, e.generation))
+        else {
+            return; // about an earlier use of this number
+        };
+        entry.urgent |= event.urgent;
+        for (lane, ready, closed) in [
+            (&mut entry.read, event.readable, event.read_closed),
+            (&mut entry.write, event.writable, event.write_closed),
+        ] {
+            lane.closed |= closed;
+            lane.ready |= ready || closed;
+        }
+        self.advance(index, Direction::Read);
+        self.advance(index, Direction::Write);
+    }
+
+    fn cancel_lane(&mut self, source: Source, direction: Direction) {
+        while let Some(op) = self
+            .known(source)
+            .and_then(|entry| entry.lane(direction).waiting.pop_front())
+        {
+            self.finish(op, Err(libc::ECANCELED));
+        }
+    }
+}
+
+/// Attempts `op` and notes what the result says about its direction.
+///
+/// # Safety
+/// `op` is alive and its buffers are valid.
+unsafe fn attempt(op: NonNull<Op>, lane: &mut Lane, urgent: bool) -> Option<Outcome> {
+    // SAFETY: the caller's promise.
+    let op = unsafe { op.as_ref() };
+    // SAFETY: the caller's promise.
+    let outcome = unsafe { op.attempt() };
+    let exhausted = outcome.is_none_or(|outcome| op.exhausted_by(outcome) && !urgent);
+    lane.ready = lane.closed || !exhausted;
+    // A closed direction cannot block. Should the kernel say so all the same, an edge will follow.
+    if outcome.is_none() {
+        lane.ready = false;
+    }
+    outcome
+}
+
+impl<S: Selector> Backend for Readiness<S> {
+    unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {
+        // SAFETY: alive, by the contract.
+        let it = unsafe { op.as_ref() };
+        let (source, direction) = (it.source, it.direction());
+        let entry = self.entry(source);
+        let (registered, urgent) = (entry.registered, entry.urgent);
+        let lane = entry.lane(direction);
+        if lane.ready && lane.waiting.is_empty() {
+            // SAFETY: alive and valid, by the contract.
+            if let Some(outcome) = unsafe { attempt(op, lane, urgent) } {
+                return Submitted::Done(outcome);
+            }
+        }
+        if !registered {
+            if let Err(error) = self.register(source) {
+                return Submitted::Done(Err(error.raw_os_error().unwrap_or(libc::EIO)));
+            }
+            self.entry(source).registered = true;
+        }
+        // SAFETY: in no list, and it stays alive, by the contract.
+        unsafe { self.entry(source).lane(direction).waiting.push_back(op) };
+        self.pending += 1;
+        Submitted::Pending
+    }
+
+    unsafe fn cancel(&mut self, op: NonNull<Op>) {
+        // SAFETY: alive, by the contract.
+        let it = unsafe { op.as_ref() };
+        if it.outcome().is_some() {
+            return;
+        }
+        let (source, direction) = (it.source, it.direction());
+        let lane = self.entry(source).lane(direction);
+        debug_assert!(lane.waiting.contains(op), "a pending operation waits in its direction");
+        // SAFETY: a pending operation is in the list of its direction.
+        unsafe { lane.waiting.remove(op) };
+        self.finish(op, Err(libc::ECANCELED));
+    }
+
+    fn cancel_all(&mut self, source: Source) {
+        self.cancel_lane(source, Direction::Read);
+        self.cancel_lane(source, Direction::Write);
+    }
+
+    fn forget(&mut self, source: Source, kernel_too: bool) {
+        self.cancel_all(source);
+        let Some(entry) = self.known(source) else { return };
+        let registered = entry.registered;
+        *entry = Entry::default();
+        if registered && kernel_too {
+            // It can only fail where the kernel has forgotten it already.
+            if let Err(error) = self.selector.deregister(source.fd) {
+                log::debug!("deregister descriptor {}: {error}", source.fd);
+            }
+        }
+    }
+
+    fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let timeout = if self.completed.is_empty() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        let mut events = std::mem::take(&mut self.events);
+        let result = self.selector.wait(timeout, &mut events);
+        for event in events.drain(..) {
+            self.apply(event);
+        }
+        self.events = events;
+        result
+    }
+
+    fn next_completed(&mut self) -> Option<NonNull<Op>> {
+        let op = self.completed.pop_front()?;
+        self.pending -= 1;
+        Some(op)
+    }
+
+    fn pending(&self) -> usize {
+        self.pending
+    }
+
+    fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+}
+
+// A token is the descriptor's number in the low half and the low half of its generation in the high half. Two uses of a
+// number with the same token lie 2^32 sources apart; an event does not wait in the kernel for that long.
+
+fn index_of(fd: RawFd) -> usize {
+    usize::try_from(fd).expect("an open descriptor is not negative")
+}
+
+fn token_of(source: Source) -> u64 {
+    let fd = u32::try_from(source.fd).expect("an open descriptor is not negative");
+    (source.generation << 32) | u64::from(fd)
+}
+
+fn is_token_of(token: u64, generation: u64) -> bool {
+    generation != 0 && token >> 32 == generation & 0xffff_ffff
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is meant")]
+fn index_of_token(token: u64) -> usize {
+    token as u32 as usize
+}
