@@ -1,0 +1,274 @@
+//! The baton: one waiter, one post; everything that waits is made of it.
+//!
+//! The whole state is one word:
+//!
+//! ```text
+//!            post                                    0        nobody waits, nothing was posted
+//!     0 ------------> POSTED                         POSTED   sticky until `reset`
+//!     |  ^               ^                           else     the address of the waiter, which lies on its own stack
+//!     |  | time is up    |
+//!     v  |               | post: takes the waiter out and wakes it
+//!    waiter -------------+
+//! ```
+//!
+//! Whoever changes the word away from a waiter's address, the poster or the waiter's own time-out, has the waiter to
+//! itself; the other finds something else there and lets go. So a waiter is woken exactly once, and a post that races with
+//! a time-out is either seen by the wait or kept for the next one.
+//!
+//! A fiber becomes the waiter only after it has been suspended: see `sched::worker`. A thread parks, and is let go by a
+//! flag of its own that the poster sets last, because the waiter, which lies on the thread's stack, is gone as soon as the
+//! thread goes on.
+
+#![allow(
+    unsafe_code,
+    reason = "the waiter lies on another stack and is reached by its address"
+)]
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use crate::sched::{self, FiberRef, Inbox, WakeUp, Worker};
+
+const EMPTY: usize = 0;
+const POSTED: usize = 1;
+
+/// A one-shot, sticky event between one waiter and any number of posters, in the manner of `folly::Baton`.
+///
+/// [`wait`](Baton::wait) suspends a fiber; on a plain thread it blocks the thread. [`post`](Baton::post) may be called from
+/// anywhere, before or after the wait, any number of times. A baton stays posted until [`reset`](Baton::reset).
+///
+/// What the poster did before `post` is visible to the waiter after `wait`.
+///
+/// ```
+/// use kapok::sync::Baton;
+/// use std::sync::Arc;
+///
+/// kapok::run(|| {
+///     let done = Arc::new(Baton::new());
+///     let poster = Arc::clone(&done);
+///     kapok::spawn(move || poster.post());
+///     done.wait();
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// While a thread is panicking, `wait` blocks the thread even in a fiber: see the safety contract in `docs/soundness.md`.
+pub struct Baton {
+    state: AtomicUsize,
+}
+
+/// Who waits. Its address is the baton's state; the alignment keeps that apart from `EMPTY` and `POSTED`.
+#[repr(align(8))]
+enum Waiter {
+    Fiber { wake_up: WakeUp, inbox: *const Inbox },
+    Thread { thread: Thread, released: AtomicBool },
+}
+
+impl Baton {
+    /// A baton that has not been posted.
+    #[must_use]
+    pub const fn new() -> Baton {
+        Baton {
+            state: AtomicUsize::new(EMPTY),
+        }
+    }
+
+    /// Waits until it has been posted. Returns at once if it has been already.
+    ///
+    /// # Panics
+    /// If somebody else is waiting on this baton.
+    pub fn wait(&self) {
+        let posted = self.wait_until(None);
+        debug_assert!(posted, "a wait without a deadline ends with a post");
+    }
+
+    /// Waits until it has been posted, at most for `timeout`; true if it was posted.
+    ///
+    /// After a time-out the baton is as it was before, and can be waited for again. A poster may still come late, so it has
+    /// to share the ownership of the baton.
+    ///
+    /// # Panics
+    /// If somebody else is waiting on this baton.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        if self.try_wait() {
+            return true;
+        }
+        if timeout.is_zero() {
+            return false;
+        }
+        // Further away than the clock can tell is for ever.
+        self.wait_until(Instant::now().checked_add(timeout))
+    }
+
+    /// As [`wait_timeout`](Baton::wait_timeout), with a point in time.
+    ///
+    /// # Panics
+    /// If somebody else is waiting on this baton.
+    pub fn wait_deadline(&self, deadline: Instant) -> bool {
+        self.try_wait() || (deadline > Instant::now() && self.wait_until(Some(deadline)))
+    }
+
+    /// Whether it has been posted. Never waits.
+    pub fn try_wait(&self) -> bool {
+        self.state.load(Ordering::Acquire) == POSTED
+    }
+
+    /// Lets the waiter go on, now or when it comes. A second post does nothing.
+    pub fn post(&self) {
+        let old = self.state.swap(POSTED, Ordering::AcqRel);
+        if old > POSTED {
+            let waiter: *const Waiter = std::ptr::with_exposed_provenance(old);
+            // SAFETY: it was registered, and this swap took it out, so it is ours until it is woken.
+            unsafe { wake(waiter) };
+        }
+    }
+
+    /// Makes it as new, for another round. What was posted before is forgotten.
+    ///
+    /// # Panics
+    /// If somebody is waiting on it.
+    pub fn reset(&self) {
+        // A swap and not a store, so that what all posters up to now did is visible from here on.
+        let old = self.state.swap(EMPTY, Ordering::AcqRel);
+        if old > POSTED {
+            // Put it back, so that its waiter can be woken and the program fails here only.
+            let put_back = self
+                .state
+                .compare_exchange(EMPTY, old, Ordering::AcqRel, Ordering::Relaxed);
+            if put_back.is_err() {
+                let waiter: *const Waiter = std::ptr::with_exposed_provenance(old);
+                // SAFETY: the swap took it out, and a post came in between, so waking it is on us.
+                unsafe { wake(waiter) };
+            }
+            panic!("Baton::reset: somebody is waiting on it");
+        }
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        match self.state.load(Ordering::Acquire) {
+            POSTED => return true,
+            EMPTY => {}
+            _ => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
+        }
+        let result = Worker::with_fiber(|here| match here {
+            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline),
+            None => self.wait_in_thread(deadline),
+        });
+        match result {
+            Ended::Posted => true,
+            Ended::TimedOut => false,
+            Ended::Occupied => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
+        }
+    }
+
+    fn wait_in_fiber(&self, worker: &Worker, fiber: FiberRef, deadline: Option<Instant>) -> Ended {
+        let (wake_up, inbox) = worker.wake_up(fiber);
+        let waiter = Waiter::Fiber { wake_up, inbox };
+        let (mut ended, mut timed_out) = (None, false);
+        // Both run while this fiber is suspended: the one right after the switch, the other at the deadline.
+        let mut register = || {
+            ended = self.register(&waiter);
+            if ended.is_some() {
+                worker.ready(fiber);
+            }
+        };
+        let mut give_up = || {
+            if self.unregister(&waiter) {
+                timed_out = true;
+                worker.ready(fiber);
+            }
+        };
+        worker.with_deadline(deadline, &mut give_up, || worker.suspend(fiber, Some(&mut register)));
+        ended.unwrap_or(if timed_out { Ended::TimedOut } else { Ended::Posted })
+    }
+
+    #[cold]
+    fn wait_in_thread(&self, deadline: Option<Instant>) -> Ended {
+        let waiter = Waiter::Thread {
+            thread: thread::current(),
+            released: AtomicBool::new(false),
+        };
+        if let Some(ended) = self.register(&waiter) {
+            return ended;
+        }
+        let Waiter::Thread { released, .. } = &waiter else {
+            unreachable!("just made")
+        };
+        let mut deadline = deadline;
+        while !released.load(Ordering::Acquire) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match left {
+                None => thread::park(),
+                Some(left) if !left.is_zero() => thread::park_timeout(left),
+                Some(_) if self.unregister(&waiter) => return Ended::TimedOut,
+                // A poster has it and is about to let go: that is a post in time.
+                Some(_) => deadline = None,
+            }
+        }
+        Ended::Posted
+    }
+
+    /// Makes `waiter` the one that a post wakes; says how the wait has ended if it need not or cannot.
+    fn register(&self, waiter: &Waiter) -> Option<Ended> {
+        let address = (&raw const *waiter).expose_provenance();
+        match self
+            .state
+            .compare_exchange(EMPTY, address, Ordering::AcqRel, Ordering::Acquire)
+        {
+            Ok(_) => None,
+            Err(POSTED) => Some(Ended::Posted),
+            Err(_) => Some(Ended::Occupied),
+        }
+    }
+
+    /// Takes `waiter` out again; false if a post has done so.
+    fn unregister(&self, waiter: &Waiter) -> bool {
+        let address = (&raw const *waiter).expose_provenance();
+        self.state
+            .compare_exchange(address, EMPTY, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy)]
+enum Ended {
+    Posted,
+    TimedOut,
+    Occupied,
+}
+
+/// # Safety
+/// `waiter` was registered and has been taken out by the caller, who wakes it once.
+unsafe fn wake(waiter: *const Waiter) {
+    // SAFETY: it lives until it is woken, by the invariant of `WakeUp` or until its flag is set.
+    match unsafe { &*waiter } {
+        // SAFETY: the only wake-up of a suspended fiber.
+        Waiter::Fiber { wake_up, inbox } => unsafe { sched::wake(wake_up, *inbox) },
+        Waiter::Thread { thread, released } => {
+            let thread = thread.clone();
+            released.store(true, Ordering::Release);
+            // The waiter may be gone from here on.
+            thread.unpark();
+        }
+    }
+}
+
+impl Default for Baton {
+    fn default() -> Self {
+        Baton::new()
+    }
+}
+
+impl fmt::Debug for Baton {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state.load(Ordering::Relaxed) {
+            EMPTY => "empty",
+            POSTED => "posted",
+            _ => "waited for",
+        };
+        f.debug_tuple("Baton").field(&format_args!("{state}")).finish()
+    }
+}

@@ -1,0 +1,84 @@
+//! Waiting for the end of a fiber.
+
+#![allow(
+    unsafe_code,
+    reason = "takes the result, which its own ownership of the handle entitles it to"
+)]
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::handle::Fiber;
+use super::packet::Outcome;
+
+/// The right to wait for a fiber's end and to have its result. As [`std::thread::JoinHandle`].
+///
+/// Dropping it lets the fiber run on by itself.
+pub struct JoinHandle<T> {
+    packet: Arc<dyn Outcome<T>>,
+    fiber: Fiber,
+    /// Not `Send` where `T` is not: the result is dropped where the handle is.
+    _result: std::marker::PhantomData<T>,
+}
+
+// SAFETY: behind a shared handle there are only the identity and a flag; `T` is reached by giving up the handle.
+unsafe impl<T> Sync for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    pub(super) fn new(packet: Arc<dyn Outcome<T>>, fiber: Fiber) -> JoinHandle<T> {
+        JoinHandle {
+            packet,
+            fiber,
+            _result: std::marker::PhantomData,
+        }
+    }
+
+    /// The fiber that it is about.
+    #[must_use]
+    pub fn fiber(&self) -> &Fiber {
+        &self.fiber
+    }
+
+    /// The same, by the name that [`std::thread::JoinHandle`] gives it.
+    #[must_use]
+    pub fn thread(&self) -> &Fiber {
+        &self.fiber
+    }
+
+    /// Waits for the fiber's end, and gives its result. In a fiber this suspends, on a plain thread it blocks.
+    ///
+    /// # Errors
+    /// What the fiber panicked with. A fiber that could not get a stack ends with a `String` that says why.
+    ///
+    /// # Panics
+    /// In the fiber itself: it would wait for ever.
+    pub fn join(self) -> super::Result<T> {
+        assert!(
+            self.is_finished() || super::current().id() != self.fiber.id(),
+            "JoinHandle::join: a fiber cannot wait for its own end"
+        );
+        self.packet.ended().wait();
+        // SAFETY: it has ended, and we are the handle.
+        unsafe { self.packet.take() }.expect("a fiber that has ended has a result, and it is taken once")
+    }
+
+    /// Whether the fiber has ended. Never waits.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.packet.ended().try_wait()
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        self.packet.detach();
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle")
+            .field("fiber", &self.fiber)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,142 @@
+//! Fibers: threads of execution that cost a page of memory and a few nanoseconds a switch.
+//!
+//! The names and signatures are those of [`std::thread`]: a program that says `use kapok::fiber as thread;` compiles
+//! unchanged. A call that blocks a thread there suspends the fiber here, and lets the others on its thread run. Called on
+//! a plain thread, outside of a runtime, the same calls block that thread.
+//!
+//! ```
+//! use kapok::fiber as thread;
+//!
+//! kapok::run(|| {
+//!     let handles: Vec<_> = (0..3).map(|i| thread::spawn(move || i * i)).collect();
+//!     let squares: Vec<_> = handles.into_iter().map(|handle| handle.join().unwrap()).collect();
+//!     assert_eq!(squares, [0, 1, 4]);
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod builder;
+mod handle;
+mod join;
+mod packet;
+mod root;
+
+pub use std::thread::{available_parallelism, panicking};
+
+pub use builder::Builder;
+pub use handle::{Fiber, FiberId};
+pub use join::JoinHandle;
+pub(crate) use root::run_root;
+
+use std::time::{Duration, Instant};
+
+use crate::sched::Worker;
+
+/// What [`JoinHandle::join`] gives: the value, or what the fiber panicked with. As [`std::thread::Result`].
+pub type Result<T> = std::thread::Result<T>;
+
+/// [`Fiber`] by the name that [`std::thread`] gives it.
+pub type Thread = Fiber;
+
+/// [`FiberId`] by the name that [`std::thread`] gives it.
+pub type ThreadId = FiberId;
+
+/// Starts a fiber. As [`std::thread::spawn`].
+///
+/// It begins to run when the caller waits for something. The runtime ends when all fibers have ended, joined or not.
+///
+/// # Panics
+/// Outside of a runtime.
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new()
+        .spawn(f)
+        .unwrap_or_else(|error| panic!("kapok::spawn: {error}"))
+}
+
+/// Starts a fiber on the caller's own thread, with work that need not be `Send`.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+///
+/// kapok::run(|| {
+///     let counter = Rc::new(Cell::new(0));
+///     let theirs = Rc::clone(&counter);
+///     kapok::spawn_local(move || theirs.set(7)).join().unwrap();
+///     assert_eq!(counter.get(), 7);
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Panics
+/// Outside of a runtime.
+#[track_caller]
+pub fn spawn_local<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    Builder::new()
+        .spawn_local(f)
+        .unwrap_or_else(|error| panic!("kapok::spawn_local: {error}"))
+}
+
+/// The running fiber. As [`std::thread::current`]; on a plain thread, a handle that unparks that thread.
+#[must_use]
+pub fn current() -> Fiber {
+    handle::current()
+}
+
+/// Whether the caller runs in a fiber.
+#[must_use]
+pub fn is_fiber() -> bool {
+    Worker::with(|worker| worker.and_then(Worker::current_task).is_some())
+}
+
+/// Lets the other fibers of this thread run. As [`std::thread::yield_now`].
+pub fn yield_now() {
+    Worker::with_fiber(|here| match here {
+        Some((worker, fiber)) => worker.yield_now(fiber),
+        None => std::thread::yield_now(),
+    });
+}
+
+/// Suspends the fiber for at least `duration`. As [`std::thread::sleep`].
+pub fn sleep(duration: Duration) {
+    if duration.is_zero() {
+        return;
+    }
+    Worker::with_fiber(|here| match here {
+        // Further away than the clock can tell is for ever.
+        Some((worker, fiber)) => worker.sleep(fiber, Instant::now().checked_add(duration)),
+        None => std::thread::sleep(duration),
+    });
+}
+
+/// Suspends the fiber until `deadline` has passed. As [`std::thread::sleep_until`].
+pub fn sleep_until(deadline: Instant) {
+    sleep(deadline.saturating_duration_since(Instant::now()));
+}
+
+/// Waits until the fiber's token is available, and takes it. As [`std::thread::park`].
+///
+/// Unlike a thread's, it does not come back without a reason.
+pub fn park() {
+    handle::with_parking(|token| {
+        token.wait();
+        token.reset();
+    });
+}
+
+/// As [`park`], at most for `timeout`. As [`std::thread::park_timeout`].
+pub fn park_timeout(timeout: Duration) {
+    handle::with_parking(|token| {
+        if token.wait_timeout(timeout) {
+            token.reset();
+        }
+    });
+}

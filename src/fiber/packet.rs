@@ -1,0 +1,152 @@
+//! The shared part of a fiber: its work, its result, and who it is, in one allocation.
+//!
+//! ```text
+//!            scheduler (runs it)       JoinHandle (waits, takes the result)       Fiber (name, id, unpark)
+//!                     \                          |                                   /
+//!                      +------------->  Arc<Packet<F, T>>  <------------------------+
+//!                                       identity | work | result | state
+//! ```
+//!
+//! Who may touch what is decided by `state`, so that neither needs a lock: `work` belongs to the scheduler; `result`
+//! belongs to the fiber until it has ended, and then to the `JoinHandle`, or to nobody if that is gone.
+
+#![allow(unsafe_code, reason = "hands the result over by an atomic state instead of a lock")]
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::handle::{Fiber, Identity};
+use crate::baton::Baton;
+use crate::sched::Task;
+
+/// The fiber has not ended, and somebody may join it.
+const RUNNING: u8 = 0;
+/// The fiber has ended; the result belongs to the `JoinHandle`.
+const ENDED: u8 = 1;
+/// The `JoinHandle` is gone; the result belongs to whoever comes second.
+const DETACHED: u8 = 2;
+
+/// # Invariant
+/// `work` is touched by the owner of the scheduler's reference alone, on one thread. `result` is touched by the fiber
+/// while the state is not `ENDED`, and by the `JoinHandle` once it is; the one that finds the other gone drops it.
+pub(super) struct Packet<F, T> {
+    identity: Identity,
+    work: UnsafeCell<Option<F>>,
+    result: UnsafeCell<Option<super::Result<T>>>,
+    state: AtomicU8,
+    ended: Baton,
+}
+
+// SAFETY: `F` and `T` are reached as the invariant says: `F` only by the scheduler's thread, which drops it there;
+// `T` by the fiber's thread and the `JoinHandle`'s, which is `Send` only where `T` is. The rest is `Sync` by itself.
+unsafe impl<F, T> Send for Packet<F, T> {}
+// SAFETY: as above.
+unsafe impl<F, T> Sync for Packet<F, T> {}
+
+impl<F, T> Packet<F, T>
+where
+    F: FnOnce() -> T,
+{
+    pub(super) fn new(identity: Identity, work: F) -> Packet<F, T> {
+        Packet {
+            identity,
+            work: UnsafeCell::new(Some(work)),
+            result: UnsafeCell::new(None),
+            state: AtomicU8::new(RUNNING),
+            ended: Baton::new(),
+        }
+    }
+
+    fn end_with(&self, result: super::Result<T>) {
+        // SAFETY: the fiber has not ended, so the result is ours.
+        unsafe { *self.result.get() = Some(result) };
+        if self.state.swap(ENDED, Ordering::AcqRel) == DETACHED {
+            self.drop_result();
+        }
+        self.ended.post();
+    }
+}
+
+impl<F, T> Packet<F, T> {
+    /// For the second of the two that had a claim to it.
+    fn drop_result(&self) {
+        // SAFETY: the other is gone, so the result is ours.
+        let result = unsafe { (*self.result.get()).take() };
+        // A destructor that panics has printed its message; it must not take the fiber's scheduler along.
+        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(result))) {
+            // Nor the destructor of that panic's payload.
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(second))));
+        }
+    }
+}
+
+impl<F, T> Task for Packet<F, T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    fn run(&self) {
+        // SAFETY: the scheduler calls this once, on the thread that owns the work.
+        let work = unsafe { (*self.work.get()).take() }.expect("a fiber runs once");
+        self.end_with(panic::catch_unwind(AssertUnwindSafe(work)));
+    }
+
+    fn fail(&self, error: io::Error) {
+        // SAFETY: instead of `run`, on the same thread.
+        drop(unsafe { (*self.work.get()).take() });
+        self.end_with(Err(Box::new(error.to_string())));
+    }
+
+    fn provide(self: Arc<Self>, slot: &mut dyn Any) {
+        if let Some(slot) = slot.downcast_mut::<Option<Fiber>>() {
+            *slot = Some(Fiber::from_identified(self));
+        }
+    }
+}
+
+/// A packet, to those who only want to know who it is.
+pub(super) trait Identified: Send + Sync {
+    fn identity(&self) -> &Identity;
+}
+
+impl<F, T> Identified for Packet<F, T> {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// A packet, to the one who waits for its result.
+pub(super) trait Outcome<T>: Send + Sync {
+    /// Posted when the fiber has ended.
+    fn ended(&self) -> &Baton;
+
+    /// Takes the result.
+    ///
+    /// # Safety
+    /// `ended` was posted, and the caller is the `JoinHandle`.
+    unsafe fn take(&self) -> Option<super::Result<T>>;
+
+    /// The `JoinHandle` is going.
+    fn detach(&self);
+}
+
+impl<F, T> Outcome<T> for Packet<F, T> {
+    fn ended(&self) -> &Baton {
+        &self.ended
+    }
+
+    unsafe fn take(&self) -> Option<super::Result<T>> {
+        // SAFETY: the state is `ENDED`, so the result is the `JoinHandle`'s.
+        unsafe { (*self.result.get()).take() }
+    }
+
+    fn detach(&self) {
+        if self.state.swap(DETACHED, Ordering::AcqRel) == ENDED {
+            self.drop_result();
+        }
+    }
+}

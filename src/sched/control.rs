@@ -1,0 +1,90 @@
+//! Control blocks: what the scheduler knows of a fiber, kept densely on the heap.
+//!
+//! The saved context lies here and not on the fiber's stack: reading "who is next" from a cold stack costs several times
+//! as much as from a dense slab (docs/performance.md).
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::task::Task;
+use crate::context::Handle;
+use crate::stack::Stack;
+
+/// What the scheduler knows of one fiber.
+#[derive(Default)]
+pub(super) struct ControlBlock {
+    /// Where it is suspended. `None` while it runs and before it has a stack.
+    pub(super) context: Cell<Option<Handle>>,
+    /// What it does. `None` in a block that is free.
+    pub(super) task: Cell<Option<Arc<dyn Task>>>,
+    /// What it runs on. `None` before it has started.
+    pub(super) stack: Cell<Option<Stack>>,
+    /// The size of the stack that it is to have.
+    pub(super) stack_size: Cell<usize>,
+}
+
+/// A fiber of this worker.
+///
+/// # Invariant
+/// Points into the slab of a worker that lives; between `Slab::insert` and `Slab::remove` the block belongs to the fiber.
+/// Only the worker's own thread looks behind it; to other threads it is a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FiberRef(NonNull<ControlBlock>);
+
+impl FiberRef {
+    pub(super) fn block(&self) -> &ControlBlock {
+        // SAFETY: the invariant: a live slab never moves or frees its chunks.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// For carrying it through an operation's `user` word.
+    pub(crate) fn as_ptr(self) -> *const () {
+        self.0.as_ptr().cast_const().cast()
+    }
+
+    /// # Safety
+    /// `ptr` came from [`as_ptr`](FiberRef::as_ptr) of a fiber that has not ended.
+    pub(super) unsafe fn from_ptr(ptr: *const ()) -> FiberRef {
+        // SAFETY: it came from a NonNull.
+        FiberRef(unsafe { NonNull::new_unchecked(ptr.cast_mut().cast()) })
+    }
+}
+
+const CHUNK: usize = 128;
+
+/// Control blocks with stable addresses, reused last in, first out.
+#[derive(Default)]
+pub(super) struct Slab {
+    chunks: Vec<Box<[ControlBlock; CHUNK]>>,
+    free: Vec<FiberRef>,
+}
+
+impl Slab {
+    pub(super) fn insert(&mut self, task: Arc<dyn Task>, stack_size: usize) -> FiberRef {
+        let fiber = match self.free.pop() {
+            Some(fiber) => fiber,
+            None => self.grow(),
+        };
+        let block = fiber.block();
+        block.task.set(Some(task));
+        block.stack_size.set(stack_size);
+        fiber
+    }
+
+    fn grow(&mut self) -> FiberRef {
+        let chunk: Box<[ControlBlock; CHUNK]> = Box::new(std::array::from_fn(|_| ControlBlock::default()));
+        self.chunks.push(chunk);
+        let chunk = self.chunks.last().expect("just pushed");
+        // The first block last, so that it is handed out first.
+        self.free
+            .extend(chunk.iter().rev().map(|block| FiberRef(NonNull::from(block))));
+        self.free.pop().expect("a chunk is not empty")
+    }
+
+    /// Takes back the block of a fiber that has ended.
+    pub(super) fn remove(&mut self, fiber: FiberRef) {
+        debug_assert!(fiber.block().context.take().is_none() && fiber.block().stack.take().is_none());
+        self.free.push(fiber);
+    }
+}

@@ -1,0 +1,26 @@
+//! The scheduler: who runs next, on which thread.
+//!
+//! Each thread that runs fibers is a [`Worker`] with a run queue, timers and a reactor of its own. A fiber that has started
+//! stays with its worker for life. Start at [`switch`], which has the
+//! picture; then [`worker`], the loop around it; then [`wait`]. [`inbox`] is how other threads reach a worker.
+
+#![allow(
+    unsafe_code,
+    reason = "switches stacks, and reaches what lies on suspended ones by pointer"
+)]
+
+mod abort;
+mod carrier;
+mod control;
+mod inbox;
+mod switch;
+mod task;
+mod timers;
+mod wait;
+mod worker;
+
+pub(crate) use control::FiberRef;
+pub(crate) use inbox::{Inbox, WakeUp};
+pub(crate) use task::Task;
+pub(crate) use wait::wake;
+pub(crate) use worker::{Config, Worker};

@@ -1,0 +1,240 @@
+//! The switch: from one fiber directly to the next.
+//!
+//! ```text
+//!   the thread's own stack                fiber A              fiber B             fiber C (not started)
+//!   ----------------------                -------              -------             ---------------------
+//!   run: while fibers live
+//!     turn: reactor, timers, inbox
+//!       -> run queue [A, B, C]
+//!     switch to A  ---------------------> resumes
+//!                                         has to wait:
+//!                                         next is B ---------> resumes
+//!                                                              ends: next is C
+//!                                                              C starts right here, on B's stack
+//!                                                              has to wait:
+//!                                                              the queue is empty, or
+//!                                                              the budget is used up
+//!     <--------------------------------------------------------switch to the thread
+//! ```
+//!
+//! A fiber that has to wait picks the next one itself and switches to it directly. The thread's own stack is entered only
+//! to look at the outside world: when nobody can run, and after [`BUDGET`] switches at the latest, so that neither I/O nor
+//! timers starve behind fibers that keep each other busy. What runs there may use as much stack as a thread has.
+//!
+//! **Who left, arrives.** A context cannot note where it was suspended, because it is not suspended before the switch.
+//! Each switch therefore carries a [`Departure`] across, and whoever arrives does the rest: stores the handle of the one
+//! that left, then runs its `then`, for instance to register it with whatever will wake it. So nobody can wake a fiber that
+//! is not fully saved.
+//!
+//! **Invariants.** One suspension has one waker: a fiber that is suspended is resumed by exactly one call of `ready`. A
+//! fiber is in the run queue at most once. `current` is the fiber whose stack is in use, or `None` on the thread's own.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::abort::AbortOnUnwind;
+use super::carrier::Carrier;
+use super::control::FiberRef;
+use super::task::Task;
+use super::worker::Worker;
+use crate::context::{Handle, Transfer};
+use crate::ffi;
+use crate::stack::Stack;
+
+/// What a context leaves behind for whoever arrives next; lies on the stack that was left.
+struct Departure {
+    /// Where the handle of the context that left is to be kept.
+    slot: *const Cell<Option<Handle>>,
+    /// What is to be done once it is.
+    then: Option<NonNull<dyn FnMut()>>,
+}
+
+/// Whom to switch to.
+enum Next {
+    /// Oneself: the only one who can run.
+    Stay,
+    Context(Handle),
+}
+
+impl Worker {
+    /// Suspends the running context, keeps it in `slot`, and comes back when it is resumed.
+    pub(super) fn leave(&self, slot: &Cell<Option<Handle>>, then: Option<&mut dyn FnMut()>) {
+        let then = then.map(|then| {
+            let then: NonNull<dyn FnMut() + '_> = NonNull::from(then);
+            // SAFETY: only the lifetime is forgotten. It is called before this context is resumed, so within this call.
+            unsafe { std::mem::transmute::<NonNull<dyn FnMut() + '_>, NonNull<dyn FnMut()>>(then) }
+        });
+        let to = match self.next() {
+            Next::Context(to) => to,
+            Next::Stay => {
+                debug_assert!(then.is_none(), "who waits for something is not in the run queue");
+                return;
+            }
+        };
+        let departure = Departure { slot, then };
+        // SAFETY: `to` is a handle of this engine and thread; every context of a worker expects a `Departure`, and this
+        // one stays valid until somebody resumes this context, which is after `arrive` has read it.
+        let transfer = unsafe { self.engine.jump(to, (&raw const departure).cast_mut().cast::<c_void>()) };
+        // SAFETY: whoever resumed this context went through `leave` or `carry`.
+        unsafe { arrive(transfer) };
+    }
+
+    /// Decides who runs next, and makes it `current`.
+    #[inline]
+    fn next(&self) -> Next {
+        let leaving = self.current.get();
+        let budget = self.budget.get();
+        if budget > 0 {
+            while let Some(fiber) = self.pop() {
+                self.budget.set(budget - 1);
+                if Some(fiber) == leaving {
+                    return Next::Stay;
+                }
+                let context = fiber.block().context.take();
+                if let Some(context) = context.or_else(|| self.start(fiber)) {
+                    self.current.set(Some(fiber));
+                    return Next::Context(context);
+                }
+            }
+        }
+        self.current.set(None);
+        // Without a context of its own to go back to, it is the thread that is leaving.
+        self.thread.take().map_or(Next::Stay, Next::Context)
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<FiberRef> {
+        self.run_queue.borrow_mut().pop_front()
+    }
+
+    /// Gives a fiber its stack: one of a fiber that has ended, or a new one. Where none can be had, the fiber ends here.
+    #[cold]
+    fn start(&self, fiber: FiberRef) -> Option<Handle> {
+        let block = fiber.block();
+        let size = block.stack_size.get();
+        let pooled = self.carriers.borrow_mut().take(size);
+        match pooled.map_or_else(|| self.new_carrier(size), Ok) {
+            Ok(carrier) => {
+                block.stack.set(Some(carrier.stack));
+                Some(carrier.context)
+            }
+            Err(error) => {
+                log::error!("a fiber cannot start: {error}");
+                if let Some(task) = block.task.take() {
+                    task.fail(error);
+                }
+                self.remove(fiber);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn new_carrier(&self, size: usize) -> io::Result<Carrier> {
+        let stack = Stack::map(size)?;
+        // SAFETY: the stack and the handle stay together: in a `Carrier`, or in a control block.
+        let context = unsafe { self.engine.make(&stack, carry)? };
+        Ok(Carrier { stack, context })
+    }
+
+    /// Forgets a fiber that has ended.
+    fn remove(&self, fiber: FiberRef) {
+        self.fibers.borrow_mut().remove(fiber);
+        self.live.set(self.live.get() - 1);
+    }
+
+    /// Runs the current fiber, which has just started, to its end.
+    fn run_current(&self) -> FiberRef {
+        let fiber = self.current.get().expect("a carrier runs a fiber");
+        let task = fiber.block().task.take().expect("a fiber that starts has a task");
+        let work: *const dyn Task = Arc::as_ptr(&task);
+        fiber.block().task.set(Some(task));
+        // SAFETY: the control block keeps the task until `after_end`.
+        unsafe { &*work }.run();
+        fiber
+    }
+
+    /// After a fiber has ended on this stack: goes on with the next one, here if it has not started yet, else elsewhere.
+    fn after_end(&self, ended: FiberRef) {
+        drop(ended.block().task.take());
+        if self.adopt_next(ended) {
+            return;
+        }
+        let mut recycle = || {
+            let block = ended.block();
+            let (stack, context) = (block.stack.take(), block.context.take());
+            let carrier = stack.zip(context).map(|(stack, context)| Carrier { stack, context });
+            let carrier = carrier.expect("a fiber that has run has a stack, and its context was saved");
+            // Beyond its bound the pool refuses it, and the stack is unmapped: nobody is on it, and the frames of
+            // `carry` own nothing.
+            drop(self.carriers.borrow_mut().put(carrier.stack.size(), carrier));
+            self.remove(ended);
+        };
+        self.leave(&ended.block().context, Some(&mut recycle));
+    }
+
+    /// Lets the stack of `ended` go over to the next fiber in the queue, if that has not started and wants the same size:
+    /// no switch is needed then.
+    fn adopt_next(&self, ended: FiberRef) -> bool {
+        let budget = self.budget.get();
+        let wants_this = |fiber: &FiberRef| {
+            let (block, stack) = (fiber.block(), ended.block().stack.take());
+            let fits = stack
+                .as_ref()
+                .is_some_and(|stack| stack.size() == block.stack_size.get());
+            ended.block().stack.set(stack);
+            // A fiber in the queue without a context has not started, or is the one that is leaving, and that one ended.
+            let context = block.context.take();
+            let fresh = context.is_none();
+            block.context.set(context);
+            fits && fresh
+        };
+        let fits = budget > 0 && self.run_queue.borrow().front().is_some_and(wants_this);
+        if !fits {
+            return false;
+        }
+        let next = self.pop().expect("there is a front");
+        self.budget.set(budget - 1);
+        next.block().stack.set(ended.block().stack.take());
+        self.remove(ended);
+        self.current.set(Some(next));
+        true
+    }
+}
+
+/// Keeps the handle of the context that was left, and does what it asked for.
+///
+/// # Safety
+/// `transfer` came from a context of a worker of this thread that has just been left.
+#[inline]
+unsafe fn arrive(transfer: Transfer) {
+    // SAFETY: every such context passes a `Departure`, which lies on its stack, and that is suspended.
+    let Departure { slot, then } = unsafe { transfer.data.cast::<Departure>().read() };
+    // SAFETY: the slot is in a control block or in the worker, both of which outlive the switch.
+    unsafe { &*slot }.set(transfer.from);
+    if let Some(then) = then {
+        // SAFETY: it lies on the stack that was left, which nobody resumes before this call lets them.
+        unsafe { (*then.as_ptr())() };
+    }
+}
+
+/// The bottom frame of every fiber's stack: runs one fiber after the other.
+///
+/// Between two fibers nothing on this stack owns anything, so it may be unmapped then.
+unsafe extern "C-unwind" fn carry(first: ffi::kapok_transfer_t) {
+    let _abort = AbortOnUnwind::arm();
+    // SAFETY: what an engine hands to an entry function, converted once.
+    let transfer = unsafe { Transfer::from_raw(first) };
+    // SAFETY: only `leave` enters a carrier.
+    unsafe { arrive(transfer) };
+    loop {
+        Worker::with(|worker| {
+            let worker = worker.expect("fibers run within `Worker::run`");
+            let ended = worker.run_current();
+            worker.after_end(ended);
+        });
+    }
+}

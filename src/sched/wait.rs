@@ -1,0 +1,140 @@
+//! Waiting: for a turn, a point in time, an operation, or somebody's wake-up.
+
+use std::cell::RefCell;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::control::FiberRef;
+use super::inbox::{Inbox, WakeUp};
+use super::timers::{Entry, Timers};
+use super::worker::Worker;
+use crate::reactor::{Backend, Kind, Op, Outcome, Source, Submitted};
+
+impl Worker {
+    /// Lets the others run and comes back when it is this fiber's turn again.
+    pub(crate) fn yield_now(&self, fiber: FiberRef) {
+        self.ready(fiber);
+        self.leave(&fiber.block().context, None);
+    }
+
+    /// Suspends the running fiber until somebody calls [`ready`](Worker::ready) for it. `then` runs once it is fully saved,
+    /// on another stack; it must not block or panic.
+    pub(crate) fn suspend(&self, fiber: FiberRef, then: Option<&mut dyn FnMut()>) {
+        self.leave(&fiber.block().context, then);
+    }
+
+    /// Suspends the running fiber until `deadline` has passed; `None` is never.
+    pub(crate) fn sleep(&self, fiber: FiberRef, deadline: Option<Instant>) {
+        self.with_deadline(deadline, &mut || self.ready(fiber), || self.suspend(fiber, None));
+    }
+
+    /// The end of a wake-up for the running fiber; see [`wake`].
+    pub(crate) fn wake_up(&self, fiber: FiberRef) -> (WakeUp, &Inbox) {
+        (WakeUp::new(fiber), &self.inbox)
+    }
+
+    /// Calls `body`, which suspends the fiber; should the deadline pass before it returns, calls `action`, on the thread's
+    /// own stack. `action` must not block or panic.
+    pub(crate) fn with_deadline<R>(
+        &self,
+        deadline: Option<Instant>,
+        action: &mut dyn FnMut(),
+        body: impl FnOnce() -> R,
+    ) -> R {
+        let Some(deadline) = deadline else { return body() };
+        struct Inserted<'a> {
+            timers: &'a RefCell<Timers>,
+            entry: NonNull<Entry>,
+        }
+        impl Drop for Inserted<'_> {
+            fn drop(&mut self) {
+                // SAFETY: inserted below, in these timers.
+                unsafe { self.timers.borrow_mut().remove(self.entry) };
+            }
+        }
+        // The lifetime is forgotten here, and kept by `Inserted`: the entry is out of the timers before this frame ends,
+        // however it ends.
+        let action: NonNull<dyn FnMut() + '_> = NonNull::from(action);
+        // SAFETY: the same pointer, see above.
+        let action: NonNull<dyn FnMut()> = unsafe { std::mem::transmute(action) };
+        // SAFETY: `action` stays valid while the entry is inserted; the fiber is suspended when it is called.
+        let entry = unsafe { self.timers.borrow().entry(deadline, action) };
+        let entry_ptr = NonNull::from(&entry);
+        // SAFETY: `entry` stays in this frame until `Inserted` has removed it.
+        unsafe { self.timers.borrow_mut().insert(entry_ptr) };
+        let _inserted = Inserted {
+            timers: &self.timers,
+            entry: entry_ptr,
+        };
+        body()
+    }
+
+    /// Does one operation for the running fiber, which is suspended while it takes. An operation that has to wait is
+    /// cancelled after `timeout`; the answer is then `None`, unless it was done all the same.
+    ///
+    /// # Safety
+    /// The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody else, until this returns.
+    pub(crate) unsafe fn perform(
+        &self,
+        fiber: FiberRef,
+        source: Source,
+        kind: Kind,
+        timeout: Option<Duration>,
+    ) -> Option<Outcome> {
+        let op = Op::new(source, kind, fiber.as_ptr());
+        let op_ptr = NonNull::from(&op);
+        // SAFETY: new, and this frame stays until it has completed: `suspend` returns when it was handed out.
+        match unsafe { self.reactor.borrow_mut().submit(op_ptr) } {
+            Submitted::Done(outcome) => return Some(outcome),
+            Submitted::Pending => {}
+        }
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut timed_out = false;
+        let mut cancel = || {
+            timed_out = true;
+            // SAFETY: the timer is removed when the operation has been handed out, so it has not been.
+            unsafe { self.reactor.borrow_mut().cancel(op_ptr) };
+        };
+        self.with_deadline(deadline, &mut cancel, || self.suspend(fiber, None));
+        let outcome = op
+            .outcome()
+            .expect("a fiber is resumed when its operation has completed");
+        (!(timed_out && outcome == Err(libc::ECANCELED))).then_some(outcome)
+    }
+
+    /// Ends all operations that fibers of this worker have on `source`, with `ECANCELED`.
+    pub(crate) fn cancel_all(&self, source: Source) {
+        self.reactor.borrow_mut().cancel_all(source);
+    }
+
+    /// See [`Backend::forget`].
+    pub(crate) fn forget(&self, source: Source, kernel_too: bool) {
+        self.reactor.borrow_mut().forget(source, kernel_too);
+    }
+}
+
+/// Wakes a fiber that is suspended and waits for this wake-up alone; from any thread.
+///
+/// # Safety
+/// Both came from [`Worker::wake_up`] of that fiber, are alive, and this is the only call for it.
+pub(crate) unsafe fn wake(wake_up: *const WakeUp, inbox: *const Inbox) {
+    let local = Worker::with(|worker| match worker {
+        Some(worker) if ptr::eq(Arc::as_ptr(&worker.inbox), inbox) => {
+            // SAFETY: alive, by the caller's promise.
+            worker.ready(unsafe { &*wake_up }.fiber);
+            true
+        }
+        _ => false,
+    });
+    if !local {
+        // From the push on the fiber may run, and its worker may end: hold on to the inbox, whose bell may have to be rung
+        // after the push.
+        // SAFETY: the fiber is suspended, so its worker, which owns a reference to the inbox, is alive.
+        unsafe { Arc::increment_strong_count(inbox) };
+        // SAFETY: the reference that was just counted.
+        let inbox = unsafe { Arc::from_raw(inbox) };
+        // SAFETY: the caller's promise.
+        unsafe { inbox.push(wake_up) };
+    }
+}
