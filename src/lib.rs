@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod baton;
+mod blocking;
 mod context;
 pub mod coroutine;
 mod ffi;
 pub mod fiber;
+pub mod net;
+mod perform;
 mod reactor;
 pub mod runtime;
 mod sched;
@@ -12,6 +15,7 @@ pub mod stack;
 pub mod sync;
 mod sys;
 
+pub use blocking::blocking;
 pub use context::Engine;
 pub use fiber::{spawn, spawn_local};
 pub use reactor::ReactorKind;

@@ -1,0 +1,71 @@
+//! Doing one operation on a descriptor: from a fiber, which is suspended meanwhile, or from a thread, which is blocked.
+
+#![allow(unsafe_code, reason = "hands buffers to operations by address")]
+
+use std::io;
+use std::ptr;
+use std::time::{Duration, Instant};
+
+use crate::reactor::{Kind, Op, Outcome, Source};
+use crate::sched::Worker;
+use crate::sys;
+
+/// What the caller wants of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// As long as it takes.
+    Unlimited,
+    /// `WouldBlock` after this time, which is how std's sockets report their time-outs on Unix.
+    Limited(Duration),
+    /// `WouldBlock` at once: the socket is in non-blocking mode.
+    None,
+}
+
+/// Does it, and gives the count or descriptor that it ended with.
+///
+/// # Errors
+/// The errno of the system call; `WouldBlock` when patience ran out.
+///
+/// # Safety
+/// The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody else, until this returns.
+pub(crate) unsafe fn perform(source: Source, kind: Kind, patience: Patience) -> io::Result<usize> {
+    let timeout = match patience {
+        Patience::Unlimited => None,
+        Patience::Limited(timeout) => Some(timeout),
+        Patience::None => {
+            // SAFETY: the caller's promise.
+            let outcome = unsafe { Op::new(source, kind, ptr::null()).attempt() };
+            return finish(outcome);
+        }
+    };
+    let outcome = Worker::with_fiber(|here| match here {
+        // SAFETY: the caller's promise.
+        Some((worker, fiber)) => Ok(unsafe { worker.perform(fiber, source, kind, timeout) }),
+        // SAFETY: the caller's promise.
+        None => unsafe { perform_in_thread(source, kind, timeout) },
+    })?;
+    finish(outcome)
+}
+
+fn finish(outcome: Option<Outcome>) -> io::Result<usize> {
+    outcome
+        .unwrap_or(Err(libc::EAGAIN))
+        .map_err(io::Error::from_raw_os_error)
+}
+
+/// # Safety
+/// As [`perform`].
+#[cold]
+unsafe fn perform_in_thread(source: Source, kind: Kind, timeout: Option<Duration>) -> io::Result<Option<Outcome>> {
+    let op = Op::new(source, kind, ptr::null());
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        // SAFETY: the caller's promise.
+        if let Some(outcome) = unsafe { op.attempt() } {
+            return Ok(Some(outcome));
+        }
+        if !sys::wait_ready(source.fd, op.direction(), deadline)? {
+            return Ok(None);
+        }
+    }
+}
