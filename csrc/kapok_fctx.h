@@ -26,7 +26,7 @@
  *         +-----------------------------------------------------------------------------------+
  *
  * WHAT IS DEFINED HERE THAT BOOST LEAVES UNDEFINED
- *     - make() with a stack too small for its record and a first frame, or with sp NULL: returns NULL.
+ *     - make() with a stack too small for its record, the first frames and one jump, or with sp NULL: returns NULL.
  *     - sp that is not aligned: aligned inside.
  *     - jump() or ontop() to NULL, to a consumed handle (one's own included), to a handle of another engine: writes a
  *       sentence to standard error and calls abort(). The check reads the record that the handle points to, in a frame
@@ -39,8 +39,9 @@
  * WHAT A SWITCH KEEPS
  *     The callee-saved registers, on every engine. The signal mask and the floating-point environment: engine
  *     "ucontext" keeps both for each context (that is what swapcontext(3) does, at one system call a switch); engine
- *     "setjmp" keeps neither, they belong to the thread. A context that has never run starts with the mask and the
- *     environment of whoever enters it first. errno belongs to the thread.
+ *     "setjmp" promises neither, they belong to the thread (some libc's _setjmp keeps part of the floating-point
+ *     environment; glibc's does not). A context that has never run starts with the mask and the environment of whoever
+ *     enters it first. errno belongs to the thread.
  *
  *     With KAPOK_BOOST_NAMES the library exports make_fcontext, jump_fcontext and ontop_fcontext also, with Boost's
  *     ABI; these keep the floating-point environment for each context on every engine, as Boost's assembly does.
@@ -50,8 +51,8 @@
  *     out of the jump() that the target is suspended in. None may leave fn: there is no frame to receive it.
  *
  * THREADS
- *     A context may be resumed by another thread than the one that suspended it as far as this library is concerned. The
- *     compiler may not agree: see docs/soundness.md. One handle must not be used by two threads at once.
+ *     A context may be resumed by another thread than the one that suspended it as far as this library is concerned.
+ *     The compiler may not agree: see docs/soundness.md. One handle must not be used by two threads at once.
  *
  * SEE ALSO
  *     makecontext(3), swapcontext(3), setjmp(3), https://www.boost.org/doc/libs/release/libs/context/

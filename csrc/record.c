@@ -1,6 +1,7 @@
 /* The parts of a context that do not depend on how it is switched. */
 #include "record.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,6 +34,8 @@ static void say(const char *text)
 
     while (left > 0) {
         ssize_t n = write(STDERR_FILENO, text, left);
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             return;
         text += n;

@@ -8,9 +8,9 @@
  * The context is prepared at its first entry, not by make(): getcontext(3) reads the signal mask, and the mask that
  * counts is the one of whoever enters.
  *
- * ucontext_fenv.c compiles this file a second time, with KAPOK_KEEP_FENV: swapcontext keeps the floating-point
- * environment where the libc's does (glibc's does), but a context that has never run then starts with the one of its
- * maker, as Boost's does.
+ * ucontext_fenv.c compiles this file a second time, with KAPOK_KEEP_FENV: that engine keeps the floating-point
+ * environment of each context also where the libc's swapcontext does not (glibc's does), and a context that has never
+ * run starts with the one of its maker, as Boost's does.
  */
 #define _XOPEN_SOURCE 700 /* macOS: without it <ucontext.h> declares another, smaller ucontext_t */
 #define _DARWIN_C_SOURCE
@@ -87,6 +87,10 @@ static KAPOK_COLD void prepare_fresh(struct suspended *to)
 static inline kapok_transfer_t switch_to(struct suspended *to, void *data, kapok_ontop_fn fn)
 {
     struct suspended self;
+#ifdef KAPOK_KEEP_FENV
+    fenv_t fenv;
+    (void)fegetenv(&fenv);
+#endif
 
     if (KAPOK_UNLIKELY(to == NULL || to->head.state != KAPOK_SUSPENDED(&ENGINE)))
         prepare_fresh(to);
@@ -98,6 +102,9 @@ static inline kapok_transfer_t switch_to(struct suspended *to, void *data, kapok
     to->head.ontop = fn;
     if (swapcontext(&self.uc, &to->uc) != 0)
         kapok_die("swapcontext failed");
+#ifdef KAPOK_KEEP_FENV
+    (void)fesetenv(&fenv);
+#endif
     if (KAPOK_UNLIKELY(self.head.ontop != NULL))
         return self.head.ontop(self.head.transfer);
     return self.head.transfer;
