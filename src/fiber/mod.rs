@@ -98,6 +98,7 @@ pub fn is_fiber() -> bool {
 }
 
 /// Lets the other fibers of this thread run. As [`std::thread::yield_now`].
+#[inline]
 pub fn yield_now() {
     Worker::with_fiber(|here| match here {
         Some((worker, fiber)) => worker.yield_now(fiber),

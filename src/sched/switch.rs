@@ -61,6 +61,7 @@ enum Next {
 
 impl Worker {
     /// Suspends the running context, keeps it in `slot`, and comes back when it is resumed.
+    #[inline(always)]
     pub(super) fn leave(&self, slot: &Cell<Option<Handle>>, then: Option<&mut dyn FnMut()>) {
         let then = then.map(|then| {
             let then: NonNull<dyn FnMut() + '_> = NonNull::from(then);

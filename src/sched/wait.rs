@@ -13,6 +13,7 @@ use crate::reactor::{Backend, Kind, Op, Outcome, Source, Submitted};
 
 impl Worker {
     /// Lets the others run and comes back when it is this fiber's turn again.
+    #[inline(always)]
     pub(crate) fn yield_now(&self, fiber: FiberRef) {
         self.ready(fiber);
         self.leave(&fiber.block().context, None);
@@ -20,6 +21,7 @@ impl Worker {
 
     /// Suspends the running fiber until somebody calls [`ready`](Worker::ready) for it. `then` runs once it is fully saved,
     /// on another stack; it must not block or panic.
+    #[inline(always)]
     pub(crate) fn suspend(&self, fiber: FiberRef, then: Option<&mut dyn FnMut()>) {
         self.leave(&fiber.block().context, then);
     }
