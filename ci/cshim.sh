@@ -1,0 +1,28 @@
+#!/bin/sh
+# The shim without Rust: every warning an error under gcc and clang, at several levels of optimisation, under the
+# undefined-behaviour sanitizer and under valgrind.
+set -eu
+cd "$(dirname "$0")/.."
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
+warnings="-std=c11 -Wall -Wextra -Wpedantic -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wconversion -Werror"
+build() { # compiler output flags...
+    compiler=$1 program=$2
+    shift 2
+    # shellcheck disable=SC2086 # a list of flags
+    "$compiler" $warnings -fexceptions "$@" -Icsrc csrc/*.c csrc/test/*.c -o "$program" -pthread -lm
+}
+for compiler in gcc clang; do
+    for level in -O0 -O1 -O2 -O3 -Os "-O2 -D_FORTIFY_SOURCE=2" "-O2 -flto" "-O2 -fstack-protector-all"; do
+        # shellcheck disable=SC2086 # one or two flags
+        build "$compiler" "$out/test" $level
+        "$out/test" >"$out/log" || { cat "$out/log"; exit 1; }
+        echo "$compiler $level: $(tail -n 1 "$out/log")"
+    done
+done
+build gcc "$out/test" -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
+"$out/test" >/dev/null
+echo "undefined-behaviour sanitizer: clean"
+build gcc "$out/test" -O1 -g
+valgrind -q --error-exitcode=9 --trace-children=no "$out/test" >/dev/null
+echo "valgrind: clean"

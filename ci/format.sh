@@ -1,0 +1,6 @@
+#!/bin/sh
+# Rust and C are formatted as rustfmt.toml and .clang-format say.
+set -eu
+cd "$(dirname "$0")/.."
+cargo fmt --check
+clang-format --dry-run --Werror csrc/*.c csrc/*.h csrc/test/*.c csrc/test/*.h csrc/test/*.cpp

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs what the other checks use, where it is missing. Needs root and Debian's packages.
+set -eu
+missing=
+need() { # command package
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+need clang clang
+need clang-format clang-format
+need g++ g++
+need shellcheck shellcheck
+need valgrind valgrind
+need strace strace
+need curl curl
+need wrk wrk
+need ab apache2-utils
+[ -e /usr/include/boost/context/fiber.hpp ] || missing="$missing libboost-context-dev"
+# bindgen finds libclang where llvm-config or the usual directories have it.
+ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || missing="$missing libclang-dev"
+if [ -n "$missing" ]; then
+    echo "installing:$missing"
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi

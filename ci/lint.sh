@@ -1,0 +1,6 @@
+#!/bin/sh
+# No warning of rustc or clippy, with and without the feature that needs nothing installed.
+set -eu
+cd "$(dirname "$0")/.."
+cargo clippy --all-targets -- -D warnings
+cargo clippy --all-targets --features boost-names -- -D warnings
