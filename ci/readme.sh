@@ -2,8 +2,8 @@
 # The two commands of the README, taken from its text: the main job starts and answers, the tests pass.
 set -eu
 cd "$(dirname "$0")/.."
-main=$(sed -n 's/^    \(cargo run --release --example httpd\).*/\1/p' README.md | head -n 1)
-tests=$(sed -n 's/^    \(cargo test\)$/\1/p' README.md | head -n 1)
+main=$(sed -n 's/^\(cargo run --release --example httpd\)$/\1/p' README.md | head -n 1)
+tests=$(sed -n 's/^\(cargo test\)$/\1/p' README.md | head -n 1)
 [ -n "$main" ] && [ -n "$tests" ] || { echo "README.md does not show its two commands"; exit 1; }
 
 log=$(mktemp)

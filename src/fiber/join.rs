@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::handle::Fiber;
 use super::packet::Outcome;
+use crate::sched::Worker;
 
 /// The right to wait for a fiber's end and to have its result. As [`std::thread::JoinHandle`].
 ///
@@ -53,10 +54,9 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// In the fiber itself: it would wait for ever.
     pub fn join(self) -> super::Result<T> {
-        assert!(
-            self.is_finished() || super::current().id() != self.fiber.id(),
-            "JoinHandle::join: a fiber cannot wait for its own end"
-        );
+        let packet: *const () = Arc::as_ptr(&self.packet).cast();
+        let own = Worker::with(|worker| worker.is_some_and(|worker| worker.is_current_task(packet)));
+        assert!(!own, "JoinHandle::join: a fiber cannot wait for its own end");
         self.packet.ended().wait();
         // SAFETY: it has ended, and we are the handle.
         unsafe { self.packet.take() }.expect("a fiber that has ended has a result, and it is taken once")

@@ -88,6 +88,7 @@ impl Worker {
     fn next(&self) -> Next {
         let leaving = self.current.get();
         let budget = self.budget.get();
+        self.streak.set(0);
         if budget > 0 {
             while let Some(fiber) = self.pop() {
                 self.budget.set(budget - 1);
@@ -124,9 +125,13 @@ impl Worker {
             }
             Err(error) => {
                 log::error!("a fiber cannot start: {error}");
+                // What the task drops on the way may want to wait, which must block the thread here: the fiber that is
+                // leaving has arranged for its own wake-up already.
+                let leaving = self.current.take();
                 if let Some(task) = block.task.take() {
                     task.fail(error);
                 }
+                self.current.set(leaving);
                 self.remove(fiber);
                 None
             }

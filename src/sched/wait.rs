@@ -11,6 +11,9 @@ use super::timers::{Entry, Timers};
 use super::worker::Worker;
 use crate::reactor::{Backend, Kind, Op, Outcome, Source, Submitted};
 
+/// How many operations a fiber may do without waiting before it has to let others run.
+const MAX_STREAK: u32 = 64;
+
 impl Worker {
     /// Lets the others run and comes back when it is this fiber's turn again.
     #[inline(always)]
@@ -87,9 +90,10 @@ impl Worker {
         let op = Op::new(source, kind, fiber.as_ptr());
         let op_ptr = NonNull::from(&op);
         // SAFETY: new, and this frame stays until it has completed: `suspend` returns when it was handed out.
-        match unsafe { self.reactor.borrow_mut().submit(op_ptr) } {
-            Submitted::Done(outcome) => return Some(outcome),
-            Submitted::Pending => {}
+        let submitted = unsafe { self.reactor.borrow_mut().submit(op_ptr) };
+        if let Submitted::Done(outcome) = submitted {
+            self.count_unsuspended(fiber);
+            return Some(outcome);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut timed_out = false;
@@ -103,6 +107,17 @@ impl Worker {
             .outcome()
             .expect("a fiber is resumed when its operation has completed");
         (!(timed_out && outcome == Err(libc::ECANCELED))).then_some(outcome)
+    }
+
+    /// Lets others run when a fiber has gone on for long without waiting: one that reads what is always there would
+    /// otherwise keep the thread to itself.
+    #[inline]
+    fn count_unsuspended(&self, fiber: FiberRef) {
+        let streak = self.streak.get() + 1;
+        self.streak.set(streak);
+        if streak >= MAX_STREAK {
+            self.yield_now(fiber);
+        }
     }
 
     /// Ends all operations that fibers of this worker have on `source`, with `ECANCELED`.

@@ -50,6 +50,8 @@ pub(crate) struct Worker {
     pub(super) run_queue: RefCell<VecDeque<FiberRef>>,
     /// Switches left before the outside world has to be looked at.
     pub(super) budget: Cell<u32>,
+    /// Operations that the running fiber has done since the last switch, without waiting.
+    pub(super) streak: Cell<u32>,
     /// Fibers that have not ended.
     pub(super) live: Cell<usize>,
     pub(super) fibers: RefCell<Slab>,
@@ -71,6 +73,7 @@ impl Worker {
             current: Cell::new(None),
             run_queue: RefCell::new(VecDeque::with_capacity(64)),
             budget: Cell::new(BUDGET),
+            streak: Cell::new(0),
             live: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
@@ -110,6 +113,19 @@ impl Worker {
 
     pub(crate) fn default_stack_size(&self) -> usize {
         self.default_stack_size
+    }
+
+    /// Whether `task` is what the running fiber is doing.
+    pub(crate) fn is_current_task(&self, task: *const ()) -> bool {
+        self.current.get().is_some_and(|fiber| {
+            let slot = &fiber.block().task;
+            let current = slot.take();
+            let same = current
+                .as_ref()
+                .is_some_and(|current| Arc::as_ptr(current).cast() == task);
+            slot.set(current);
+            same
+        })
     }
 
     /// What the running fiber is doing.
