@@ -76,11 +76,16 @@ impl<F, T> Packet<F, T> {
     fn drop_result(&self) {
         // SAFETY: the other is gone, so the result is ours.
         let result = unsafe { (*self.result.get()).take() };
-        // A destructor that panics has printed its message; it must not take the fiber's scheduler along.
-        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(result))) {
-            // Nor the destructor of that panic's payload.
-            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(second))));
-        }
+        drop_contained(result);
+    }
+}
+
+/// Drops what is the user's where the scheduler is at work.
+fn drop_contained<V>(value: V) {
+    // A destructor that panics has printed its message; it must not take the scheduler along.
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // Nor the destructor of that panic's payload.
+        drop(panic::catch_unwind(AssertUnwindSafe(|| drop(second))));
     }
 }
 
@@ -97,7 +102,8 @@ where
 
     fn fail(&self, error: io::Error) {
         // SAFETY: instead of `run`, on the same thread.
-        drop(unsafe { (*self.work.get()).take() });
+        let work = unsafe { (*self.work.get()).take() };
+        drop_contained(work);
         self.end_with(Err(Box::new(error.to_string())));
     }
 

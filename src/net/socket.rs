@@ -79,10 +79,10 @@ impl Socket {
 
     /// Has the worker of this thread, if there is one, drop what it knows of the descriptor. Workers of other threads find
     /// out when the number comes back as another source.
-    fn forget(&self, kernel_too: bool) {
+    fn forget(&self, still_open: bool) {
         Worker::with(|worker| {
             if let Some(worker) = worker {
-                worker.forget(self.source, kernel_too);
+                worker.forget(self.source, still_open);
             }
         });
     }
@@ -135,6 +135,10 @@ impl Socket {
     }
 
     pub(super) fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        // As std, whose readv(2) asks the socket nothing then; recvmsg(2) would wait for data that it has no room for.
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok(0);
+        }
         // An IoSliceMut is an iovec, its documentation says.
         let mut message = message(bufs.as_mut_ptr().cast(), bufs.len());
         let kind = Kind::RecvMsg {
@@ -263,8 +267,8 @@ fn store_timeout(slot: &AtomicU64, timeout: Option<Duration>) -> io::Result<()> 
 impl Drop for Socket {
     fn drop(&mut self) {
         if self.fd.is_some() {
-            let kernel_too = self.mode.duplicated.load(Ordering::Relaxed);
-            self.forget(kernel_too);
+            let still_open = self.mode.duplicated.load(Ordering::Relaxed);
+            self.forget(still_open);
         }
     }
 }

@@ -52,9 +52,9 @@ pub(crate) trait Backend {
     fn cancel_all(&mut self, source: Source);
 
     /// Drops all knowledge of a descriptor that is about to be closed, or to leave this library. Operations that wait on
-    /// it are cancelled. `kernel_too` says that the open file stays open elsewhere, so that the kernel, too, has to be
-    /// told to forget it.
-    fn forget(&mut self, source: Source, kernel_too: bool);
+    /// it are cancelled. `still_open` says that the open file lives on elsewhere, so that closing this descriptor does not
+    /// make the kernel forget it.
+    fn forget(&mut self, source: Source, still_open: bool);
 
     /// Waits for completions, see point 4. `None` waits without limit.
     ///

@@ -4,11 +4,15 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::bell::{Bell, EventFd};
 use super::selector::{Event, Selector};
 use crate::sys::{milliseconds_rounded_up, syscall};
 
 /// How many events one wait can bring. More that are ready come with the next one; the kernel keeps them in turn.
 const BATCH: usize = 1024;
+
+/// The token of the bell: no descriptor has this number. Its edge ends the wait, which is all it is for.
+const BELL: u64 = u64::MAX;
 
 /// Both directions at once, and what an edge-triggered watcher has to know besides.
 const INTEREST: u32 =
@@ -24,6 +28,7 @@ const fn bit(flag: libc::c_int) -> u32 {
 #[derive(Debug)]
 pub(crate) struct Epoll {
     fd: OwnedFd,
+    bell: EventFd,
     buffer: Vec<libc::epoll_event>,
     /// `epoll_pwait2` (Linux 5.11) counts in nanoseconds. Where it is missing, `epoll_wait` counts in milliseconds.
     has_pwait2: bool,
@@ -33,12 +38,15 @@ impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
         let fd = syscall!(epoll_create1(libc::EPOLL_CLOEXEC))
             .map_err(|error| io::Error::new(error.kind(), format!("epoll_create1: {error}; see ulimit -n")))?;
-        Ok(Epoll {
+        let mut epoll = Epoll {
             // SAFETY: a new descriptor that nobody else owns.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            bell: EventFd::new()?,
             buffer: Vec::with_capacity(BATCH),
             has_pwait2: true,
-        })
+        };
+        epoll.register(epoll.bell.fd(), BELL)?;
+        Ok(epoll)
     }
 
     /// Waits, and answers how many events lie in the buffer.
@@ -105,7 +113,10 @@ impl Selector for Epoll {
         Ok(())
     }
 
-    fn deregister(&mut self, fd: RawFd) -> io::Result<()> {
+    fn deregister(&mut self, fd: RawFd, still_open: bool) -> io::Result<()> {
+        if !still_open {
+            return Ok(()); // the kernel forgets a file when its last descriptor is closed
+        }
         // Linux before 2.6.9 wanted an event here, nothing does now.
         syscall!(epoll_ctl(
             self.fd.as_raw_fd(),
@@ -123,7 +134,7 @@ impl Selector for Epoll {
         };
         // SAFETY: the kernel wrote `count` events, and there is room for BATCH.
         unsafe { self.buffer.set_len(count) };
-        events.extend(self.buffer.iter().map(|event| {
+        events.extend(self.buffer.iter().filter(|event| event.u64 != BELL).map(|event| {
             let flags = event.events;
             let has = |flag| flags & bit(flag) != 0;
             // An error ends both directions, whatever else is said: it is to be fetched by the next attempt.
@@ -138,5 +149,9 @@ impl Selector for Epoll {
             }
         }));
         Ok(())
+    }
+
+    fn bell(&self) -> Bell {
+        Bell::EventFd(self.bell.clone())
     }
 }

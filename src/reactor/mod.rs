@@ -12,6 +12,7 @@ mod backend;
 mod bell;
 mod epoll;
 mod op;
+mod poll;
 mod readiness;
 mod selector;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub(crate) use bell::Bell;
 pub(crate) use op::{Kind, Op, Outcome, Source};
 
 use epoll::Epoll;
+use poll::Poll;
 use readiness::Readiness;
 
 /// An I/O interface of a kernel.
@@ -47,10 +49,12 @@ use readiness::Readiness;
 pub enum ReactorKind {
     /// `epoll(7)`, Linux.
     Epoll,
+    /// `poll(2)`, any POSIX system; slow with many descriptors.
+    Poll,
 }
 
 /// What this build has, best first.
-const AVAILABLE: &[ReactorKind] = &[ReactorKind::Epoll];
+const AVAILABLE: &[ReactorKind] = &[ReactorKind::Epoll, ReactorKind::Poll];
 
 impl ReactorKind {
     /// The reactors of this build, best first.
@@ -64,6 +68,7 @@ impl ReactorKind {
     pub fn name(self) -> &'static str {
         match self {
             ReactorKind::Epoll => "epoll",
+            ReactorKind::Poll => "poll",
         }
     }
 
@@ -111,27 +116,52 @@ impl FromStr for ReactorKind {
 #[derive(Debug)]
 pub(crate) enum Reactor {
     Epoll(Readiness<Epoll>),
+    Poll(Readiness<Poll>),
 }
 
 macro_rules! each {
     ($self:expr, $backend:ident => $body:expr) => {
         match $self {
             Reactor::Epoll($backend) => $body,
+            Reactor::Poll($backend) => $body,
         }
     };
 }
 
 impl Reactor {
     /// Opens the one that was asked for, or the best that works.
+    ///
+    /// # Errors
+    /// That of the one that was asked for; or, where none works, that of the last.
     pub(crate) fn open(wanted: Option<ReactorKind>) -> io::Result<Reactor> {
-        match wanted.unwrap_or(AVAILABLE[0]) {
-            ReactorKind::Epoll => Ok(Reactor::Epoll(Readiness::new(Epoll::new()?)?)),
+        if let Some(kind) = wanted {
+            return Reactor::open_kind(kind)
+                .map_err(|error| io::Error::new(error.kind(), format!("the reactor {kind} cannot start: {error}")));
         }
+        let mut last = None;
+        for &kind in AVAILABLE {
+            match Reactor::open_kind(kind) {
+                Ok(reactor) => return Ok(reactor),
+                Err(error) => {
+                    log::warn!("the reactor {kind} cannot start: {error}");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.expect("a build has a reactor"))
+    }
+
+    fn open_kind(kind: ReactorKind) -> io::Result<Reactor> {
+        Ok(match kind {
+            ReactorKind::Epoll => Reactor::Epoll(Readiness::new(Epoll::new()?)),
+            ReactorKind::Poll => Reactor::Poll(Readiness::new(Poll::new()?)),
+        })
     }
 
     pub(crate) fn kind(&self) -> ReactorKind {
         match self {
             Reactor::Epoll(_) => ReactorKind::Epoll,
+            Reactor::Poll(_) => ReactorKind::Poll,
         }
     }
 }
@@ -152,8 +182,8 @@ impl Backend for Reactor {
         each!(self, backend => backend.cancel_all(source));
     }
 
-    fn forget(&mut self, source: Source, kernel_too: bool) {
-        each!(self, backend => backend.forget(source, kernel_too));
+    fn forget(&mut self, source: Source, still_open: bool) {
+        each!(self, backend => backend.forget(source, still_open));
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {

@@ -29,9 +29,6 @@ use super::op::{Op, OpList, Outcome, Source};
 use super::selector::{Event, Selector};
 use crate::sys::Direction;
 
-/// The token of the bell: no descriptor has this number.
-const BELL: u64 = u64::MAX;
-
 /// One direction of a descriptor.
 #[derive(Debug, Default)]
 struct Lane {
@@ -67,7 +64,6 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Readiness<S> {
     selector: S,
-    bell: Bell,
     /// Indexed by descriptor number, which the kernel keeps small and dense.
     entries: Vec<Entry>,
     events: Vec<Event>,
@@ -76,17 +72,14 @@ pub(crate) struct Readiness<S> {
 }
 
 impl<S: Selector> Readiness<S> {
-    pub(crate) fn new(mut selector: S) -> io::Result<Self> {
-        let bell = Bell::new()?;
-        selector.register(bell.fd(), BELL)?;
-        Ok(Readiness {
+    pub(crate) fn new(selector: S) -> Self {
+        Readiness {
             selector,
-            bell,
             entries: Vec::new(),
             events: Vec::new(),
             completed: OpList::default(),
             pending: 0,
-        })
+        }
     }
 
     /// The entry of a source, begun afresh where the number was last used by another one.
@@ -125,7 +118,7 @@ impl<S: Selector> Readiness<S> {
         match self.selector.register(source.fd, token) {
             // The open file is known under this number from an earlier use of it: a duplicate of it was left open.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.selector.deregister(source.fd)?;
+                self.selector.deregister(source.fd, true)?;
                 self.selector.register(source.fd, token)
             }
             result => result,
@@ -138,9 +131,10 @@ impl<S: Selector> Readiness<S> {
             let entry = &mut self.entries[index];
             let urgent = entry.urgent;
             let lane = entry.lane(direction);
-            let Some(op) = lane.waiting.front().filter(|_| lane.ready) else {
-                return;
-            };
+            let Some(op) = lane.waiting.front() else { return };
+            if !lane.ready {
+                return self.arm(op, direction);
+            }
             // SAFETY: pending operations are alive and their buffers valid (contract of `submit`).
             let outcome = unsafe { attempt(op, lane, urgent) };
             if let Some(outcome) = outcome {
@@ -148,6 +142,16 @@ impl<S: Selector> Readiness<S> {
                 unsafe { lane.waiting.remove(op) };
                 self.finish(op, outcome);
             }
+        }
+    }
+
+    /// Has the selector report the next change in a direction in which `op` waits.
+    fn arm(&mut self, op: NonNull<Op>, direction: Direction) {
+        // SAFETY: pending operations are alive.
+        let fd = unsafe { op.as_ref() }.source.fd;
+        if let Err(error) = self.selector.arm(fd, direction) {
+            // It is registered, so this is what registering said no to already; nobody would ever wake the operation.
+            unreachable!("descriptor {fd} cannot be watched: {error}");
         }
     }
 
@@ -160,9 +164,6 @@ impl<S: Selector> Readiness<S> {
     }
 
     fn apply(&mut self, event: Event) {
-        if event.token == BELL {
-            return;
-        }
         let index = index_of_token(event.token);
         let Some(entry) = self
             .entries
@@ -233,6 +234,7 @@ impl<S: Selector> Backend for Readiness<S> {
         }
         // SAFETY: in no list, and it stays alive, by the contract.
         unsafe { self.entry(source).lane(direction).waiting.push_back(op) };
+        self.arm(op, direction);
         self.pending += 1;
         Submitted::Pending
     }
@@ -256,14 +258,14 @@ impl<S: Selector> Backend for Readiness<S> {
         self.cancel_lane(source, Direction::Write);
     }
 
-    fn forget(&mut self, source: Source, kernel_too: bool) {
+    fn forget(&mut self, source: Source, still_open: bool) {
         self.cancel_all(source);
         let Some(entry) = self.known(source) else { return };
         let registered = entry.registered;
         *entry = Entry::default();
-        if registered && kernel_too {
+        if registered {
             // It can only fail where the kernel has forgotten it already.
-            if let Err(error) = self.selector.deregister(source.fd) {
+            if let Err(error) = self.selector.deregister(source.fd, still_open) {
                 log::debug!("deregister descriptor {}: {error}", source.fd);
             }
         }
@@ -295,7 +297,7 @@ impl<S: Selector> Backend for Readiness<S> {
     }
 
     fn bell(&self) -> Bell {
-        self.bell.clone()
+        self.selector.bell()
     }
 }
 

@@ -4,6 +4,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
+use super::bell::Bell;
+use crate::sys::Direction;
+
 /// One descriptor's news.
 ///
 /// An edge is a hint that an attempt is worth while, never a promise.
@@ -23,18 +26,29 @@ pub(crate) struct Event {
     pub(crate) urgent: bool,
 }
 
-/// A kernel's way to watch descriptors, edge-triggered.
+/// A kernel's way to watch descriptors.
 ///
-/// A descriptor is registered once in its life, for both directions. After an attempt would have blocked, the next
-/// change in that direction is reported at least once.
+/// A descriptor is registered once in its life, for both directions. After an attempt would have blocked, and the direction
+/// was armed, the next change in that direction is reported at least once.
 pub(crate) trait Selector {
-    /// Watches `fd` in both directions. What is ready at this moment is reported, too.
+    /// Watches `fd`.
     fn register(&mut self, fd: RawFd, token: u64) -> io::Result<()>;
 
-    /// Watches it no longer. Only needed where closing the descriptor does not do it.
-    fn deregister(&mut self, fd: RawFd) -> io::Result<()>;
+    /// Watches it no longer. It is about to be closed; `still_open` says that the open file lives on under another number,
+    /// so that closing this one does not end the kernel's interest by itself.
+    fn deregister(&mut self, fd: RawFd, still_open: bool) -> io::Result<()>;
 
-    /// Appends what has happened to `events`, after waiting for something for at most `timeout` (`None`: for ever). May
-    /// come back early with nothing when a signal came.
+    /// An operation begins to wait in that direction. What is ready at this moment is reported, too. Where the kernel
+    /// reports every edge of what was registered, nothing has to be done.
+    fn arm(&mut self, fd: RawFd, direction: Direction) -> io::Result<()> {
+        let _ = (fd, direction);
+        Ok(())
+    }
+
+    /// Appends what has happened to `events`, after waiting for something, or for the bell, for at most `timeout` (`None`:
+    /// for ever). May come back early with nothing when a signal came.
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()>;
+
+    /// What ends a `wait` from another thread.
+    fn bell(&self) -> Bell;
 }

@@ -17,8 +17,17 @@ use crate::sys::socket::Address;
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
-        mod epoll {
-            $(#[test] fn $case() { super::$case(&mut super::open(super::ReactorKind::Epoll)); })*
+        contract!(@ epoll Epoll: $($case),*);
+        contract!(@ poll Poll: $($case),*);
+    };
+    (@ $module:ident $kind:ident: $($case:ident),*) => {
+        mod $module {
+            $(
+                #[test]
+                fn $case() {
+                    super::$case(&mut super::open(super::ReactorKind::$kind));
+                }
+            )*
         }
     };
 }

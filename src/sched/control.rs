@@ -56,7 +56,7 @@ const CHUNK: usize = 128;
 /// Control blocks with stable addresses, reused last in, first out.
 #[derive(Default)]
 pub(super) struct Slab {
-    chunks: Vec<Box<[ControlBlock; CHUNK]>>,
+    chunks: Vec<Box<[ControlBlock]>>,
     free: Vec<FiberRef>,
 }
 
@@ -73,7 +73,8 @@ impl Slab {
     }
 
     fn grow(&mut self) -> FiberRef {
-        let chunk: Box<[ControlBlock; CHUNK]> = Box::new(std::array::from_fn(|_| ControlBlock::default()));
+        // Collected on the heap: an array would first lie on the stack, and that may be a fiber's, and small.
+        let chunk: Box<[ControlBlock]> = (0..CHUNK).map(|_| ControlBlock::default()).collect();
         self.chunks.push(chunk);
         let chunk = self.chunks.last().expect("just pushed");
         // The first block last, so that it is handed out first.

@@ -174,10 +174,13 @@ impl Worker {
             let (stack, context) = (block.stack.take(), block.context.take());
             let carrier = stack.zip(context).map(|(stack, context)| Carrier { stack, context });
             let carrier = carrier.expect("a fiber that has run has a stack, and its context was saved");
-            // Beyond its bound the pool refuses it, and the stack is unmapped: nobody is on it, and the frames of
-            // `carry` own nothing.
-            drop(self.carriers.borrow_mut().put(carrier.stack.size(), carrier));
             self.remove(ended);
+            let refused = self.carriers.borrow_mut().put(carrier.stack.size(), carrier).err();
+            // This closure lies on the very stack that the full pool has refused: it is unmapped later, by `turn` or by
+            // the next one that is refused. Nobody is on it then, and the frames of `carry` own nothing.
+            if refused.is_some() {
+                self.surplus.set(refused);
+            }
         };
         self.leave(&ended.block().context, Some(&mut recycle));
     }

@@ -77,7 +77,9 @@ pub(crate) struct Timers {
     elapsed: u64,
     len: usize,
     levels: Box<[Level; LEVELS]>,
+    /// What has expired, in the order of the ticks.
     due: Option<NonNull<Entry>>,
+    due_last: Option<NonNull<Entry>>,
 }
 
 impl Timers {
@@ -92,6 +94,7 @@ impl Timers {
             len: 0,
             levels: Box::new(std::array::from_fn(|_| level())),
             due: None,
+            due_last: None,
         }
     }
 
@@ -174,19 +177,27 @@ impl Timers {
     unsafe fn place(&mut self, entry: NonNull<Entry>) {
         // SAFETY: the caller's promise.
         let e = unsafe { entry.as_ref() };
-        let (head, place) = if e.tick <= self.elapsed {
-            (&mut self.due, Place::Due)
-        } else {
-            let differing = 63 - (e.tick ^ self.elapsed).leading_zeros();
-            let level = (differing / SLOT_BITS).min(u32::try_from(LEVELS - 1).expect("8 levels"));
-            let slot = (e.tick >> (SLOT_BITS * level)) & (SLOTS as u64 - 1);
-            let wheel = &mut self.levels[level as usize];
-            wheel.occupied |= 1 << slot;
-            let slot = u8::try_from(slot).expect("64 slots");
-            let level = u8::try_from(level).expect("8 levels");
-            (&mut wheel.slots[usize::from(slot)], Place::Slot { level, slot })
-        };
-        e.place.set(place);
+        if e.tick <= self.elapsed {
+            e.place.set(Place::Due);
+            e.prev.set(self.due_last);
+            e.next.set(None);
+            match self.due_last {
+                // SAFETY: in the list, so alive.
+                Some(last) => unsafe { last.as_ref() }.next.set(Some(entry)),
+                None => self.due = Some(entry),
+            }
+            self.due_last = Some(entry);
+            return;
+        }
+        let differing = 63 - (e.tick ^ self.elapsed).leading_zeros();
+        let level = (differing / SLOT_BITS).min(u32::try_from(LEVELS - 1).expect("8 levels"));
+        let slot = (e.tick >> (SLOT_BITS * level)) & (SLOTS as u64 - 1);
+        let wheel = &mut self.levels[level as usize];
+        wheel.occupied |= 1 << slot;
+        let slot = u8::try_from(slot).expect("64 slots");
+        let level = u8::try_from(level).expect("8 levels");
+        let head = &mut wheel.slots[usize::from(slot)];
+        e.place.set(Place::Slot { level, slot });
         e.prev.set(None);
         e.next.set(*head);
         if let Some(old) = *head {
@@ -205,6 +216,8 @@ impl Timers {
         if let Some(next) = next {
             // SAFETY: in a list, so alive.
             unsafe { next.as_ref() }.prev.set(prev);
+        } else if e.place.get() == Place::Due {
+            self.due_last = prev;
         }
         if let Some(prev) = prev {
             // SAFETY: in a list, so alive.
@@ -242,10 +255,15 @@ impl Timers {
         while let Some((level, slot, start)) = self.next_slot().filter(|&(_, _, start)| start <= now) {
             self.elapsed = start;
             self.levels[level].occupied &= !(1 << slot);
+            // A slot's list begins with the newest. From its end, so that who came first is served first.
             let mut cursor = self.levels[level].slots[slot].take();
+            // SAFETY: it is in the slot's list, so alive.
+            while let Some(older) = cursor.and_then(|entry| unsafe { entry.as_ref() }.next.get()) {
+                cursor = Some(older);
+            }
             while let Some(entry) = cursor {
                 // SAFETY: it was in the slot's list, so alive.
-                cursor = unsafe { entry.as_ref() }.next.take();
+                cursor = unsafe { entry.as_ref() }.prev.take();
                 // SAFETY: alive, and in no list any more.
                 unsafe { self.place(entry) };
             }

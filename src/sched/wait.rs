@@ -126,8 +126,8 @@ impl Worker {
     }
 
     /// See [`Backend::forget`].
-    pub(crate) fn forget(&self, source: Source, kernel_too: bool) {
-        self.reactor.borrow_mut().forget(source, kernel_too);
+    pub(crate) fn forget(&self, source: Source, still_open: bool) {
+        self.reactor.borrow_mut().forget(source, still_open);
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct Worker {
     pub(super) live: Cell<usize>,
     pub(super) fibers: RefCell<Slab>,
     pub(super) carriers: RefCell<Pool<Carrier>>,
+    /// One that the pool had no room for, to be unmapped.
+    pub(super) surplus: Cell<Option<Carrier>>,
     pub(super) reactor: RefCell<Reactor>,
     pub(super) timers: RefCell<Timers>,
     pub(super) inbox: Arc<Inbox>,
@@ -77,6 +79,7 @@ impl Worker {
             live: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
+            surplus: Cell::new(None),
             reactor: RefCell::new(reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
             inbox,
@@ -172,6 +175,7 @@ impl Worker {
 
     /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run.
     fn turn(&self) {
+        drop(self.surplus.take());
         let idle = self.run_queue.borrow().is_empty();
         let mut timeout = Some(Duration::ZERO);
         if idle && self.inbox.prepare_sleep() {

@@ -1,4 +1,4 @@
-//! The bell: how other threads end a worker's wait in the kernel.
+//! A bell of `eventfd(2)`: Linux.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -7,23 +7,20 @@ use std::sync::Arc;
 
 use crate::sys::syscall;
 
-/// An `eventfd(2)`, rung by any thread and waited for by one reactor.
-///
-/// It is registered edge-triggered: each write is a new edge, so nobody has to read it, and ringing costs one system
-/// call on either side. It says *that* something happened; what happened lies in the inbox beside it.
+/// An eventfd, registered edge-triggered: each write is a new edge, so nobody has to read it, and ringing costs one system
+/// call on either side.
 #[derive(Clone, Debug)]
-pub(crate) struct Bell(Arc<File>);
+pub(crate) struct EventFd(Arc<File>);
 
-impl Bell {
-    pub(crate) fn new() -> io::Result<Bell> {
+impl EventFd {
+    pub(crate) fn new() -> io::Result<EventFd> {
         let fd = syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))
             .map_err(|error| io::Error::new(error.kind(), format!("eventfd: {error}; see ulimit -n")))?;
         // SAFETY: a new descriptor that nobody else owns.
-        Ok(Bell(Arc::new(unsafe { File::from_raw_fd(fd) })))
+        Ok(EventFd(Arc::new(unsafe { File::from_raw_fd(fd) })))
     }
 
-    /// Ends the current wait of the reactor, or the next one.
-    pub(crate) fn ring(&self) {
+    pub(super) fn ring(&self) {
         let one = 1_u64.to_ne_bytes();
         let mut file = &*self.0;
         // The counter holds 2^64 - 2 rings before a write would block; then it is emptied, which is an edge, too.
@@ -36,7 +33,7 @@ impl Bell {
         }
     }
 
-    pub(super) fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 }

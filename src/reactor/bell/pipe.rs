@@ -1,0 +1,58 @@
+//! A bell of `pipe(2)`: any POSIX system.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use crate::sys::{self, syscall};
+
+/// A pipe whose reading end is watched. A pipe that is full has been rung already.
+#[derive(Clone, Debug)]
+pub(crate) struct Pipe(Arc<Ends>);
+
+#[derive(Debug)]
+struct Ends {
+    reader: File,
+    writer: File,
+}
+
+impl Pipe {
+    pub(crate) fn new() -> io::Result<Pipe> {
+        let mut fds = [0; 2];
+        // `fds` has room for two.
+        syscall!(pipe(fds.as_mut_ptr()))
+            .map_err(|error| io::Error::new(error.kind(), format!("pipe: {error}; see ulimit -n")))?;
+        // SAFETY: new descriptors that nobody else owns.
+        let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        for end in [&reader, &writer] {
+            sys::set_nonblocking(end.as_fd(), true)?;
+            syscall!(fcntl(end.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
+        }
+        Ok(Pipe(Arc::new(Ends {
+            reader: reader.into(),
+            writer: writer.into(),
+        })))
+    }
+
+    pub(super) fn ring(&self) {
+        while let Err(error) = (&self.0.writer).write(&[1]) {
+            match error.kind() {
+                io::ErrorKind::WouldBlock => return,
+                io::ErrorKind::Interrupted => {}
+                _ => unreachable!("write to a pipe whose reading end is open: {error}"),
+            }
+        }
+    }
+
+    /// Takes the rings out, so that a level-triggered wait does not hear them again.
+    pub(crate) fn hear(&self) {
+        let mut rings = [0; 256];
+        // Up to the error, which is that there is nothing left.
+        while (&self.0.reader).read(&mut rings).is_ok() {}
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.0.reader.as_raw_fd()
+    }
+}
