@@ -120,7 +120,10 @@ pub fn sleep(duration: Duration) {
 
 /// Suspends the fiber until `deadline` has passed. As [`std::thread::sleep_until`].
 pub fn sleep_until(deadline: Instant) {
-    sleep(deadline.saturating_duration_since(Instant::now()));
+    Worker::with_fiber(|here| match here {
+        Some((worker, fiber)) => worker.sleep(fiber, Some(deadline)),
+        None => std::thread::sleep(deadline.saturating_duration_since(Instant::now())),
+    });
 }
 
 /// Waits until the fiber's token is available, and takes it. As [`std::thread::park`].

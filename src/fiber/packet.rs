@@ -75,15 +75,23 @@ impl<F, T> Packet<F, T> {
     /// For the second of the two that had a claim to it.
     fn drop_result(&self) {
         // SAFETY: the other is gone, so the result is ours.
-        let result = unsafe { (*self.result.get()).take() };
-        drop_contained(result);
+        unsafe { clear_contained(self.result.get()) };
     }
 }
 
-/// Drops what is the user's where the scheduler is at work.
-fn drop_contained<V>(value: V) {
+/// Drops what is the user's where the scheduler is at work. In its place: it may be large, and the stack small.
+///
+/// # Safety
+/// `slot` is valid, and the caller's alone.
+unsafe fn clear_contained<V>(slot: *mut Option<V>) {
+    // SAFETY: the caller's promise.
+    if unsafe { &*slot }.is_none() {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let clear = AssertUnwindSafe(|| unsafe { *slot = None });
     // A destructor that panics has printed its message; it must not take the scheduler along.
-    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
+    if let Err(second) = panic::catch_unwind(clear) {
         // Nor the destructor of that panic's payload.
         drop(panic::catch_unwind(AssertUnwindSafe(|| drop(second))));
     }
@@ -102,8 +110,7 @@ where
 
     fn fail(&self, error: io::Error) {
         // SAFETY: instead of `run`, on the same thread.
-        let work = unsafe { (*self.work.get()).take() };
-        drop_contained(work);
+        unsafe { clear_contained(self.work.get()) };
         self.end_with(Err(Box::new(error.to_string())));
     }
 

@@ -59,7 +59,8 @@ impl TcpListener {
     /// call fails at once, so wait before it. `NotConnected` after [`close`](TcpListener::close).
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
-            let closed = self.0.is_closed();
+            let accepting = self.0.accepting();
+            let closed = accepting.is_none();
             let patience = if closed || self.0.is_nonblocking() {
                 Patience::None
             } else {
@@ -96,8 +97,8 @@ impl TcpListener {
     /// Ends the waiting for connections: fibers in [`accept`](TcpListener::accept), and later calls of it, get what the
     /// kernel has taken already, and then an error of the kind `NotConnected`. [`incoming`](TcpListener::incoming) ends.
     ///
-    /// For a server that stops: whoever has connected is served, then the listener is dropped. Call it on the worker that
-    /// accepts; from another thread, what the kernel has taken but nobody has accepted is reset.
+    /// For a server that stops: whoever has connected is served, then the listener is dropped. Where somebody
+    /// waits on another thread than the caller's, who connects in that very moment is reset.
     pub fn close(&self) {
         self.0.close();
     }

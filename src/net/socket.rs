@@ -7,8 +7,8 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::perform::{Patience, perform};
@@ -37,7 +37,44 @@ struct Mode {
     /// There are, or were, other descriptors of the same open file, so that closing this one does not make the kernel
     /// forget it.
     duplicated: AtomicBool,
+    /// Set under the lock of `acceptors`, so that nobody begins to wait unseen.
     closed: AtomicBool,
+    /// Who waits for a connection, through whichever handle.
+    acceptors: Mutex<Vec<Acceptor>>,
+}
+
+impl Mode {
+    fn acceptors(&self) -> MutexGuard<'_, Vec<Acceptor>> {
+        // Nothing panics under the lock.
+        self.acceptors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that waits for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Acceptor {
+    /// The address of the worker whose fiber waits; `None` of a plain thread.
+    worker: Option<usize>,
+    source: Source,
+}
+
+fn address_of(worker: &Worker) -> usize {
+    std::ptr::from_ref(worker).addr()
+}
+
+/// While this lives, [`Socket::close`] knows of one that waits for a connection.
+pub(super) struct Accepting<'a> {
+    mode: &'a Mode,
+    acceptor: Acceptor,
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        let mut acceptors = self.mode.acceptors();
+        if let Some(i) = acceptors.iter().position(|acceptor| *acceptor == self.acceptor) {
+            acceptors.swap_remove(i);
+        }
+    }
 }
 
 impl Socket {
@@ -212,12 +249,38 @@ impl Socket {
 
     // ---- closing under others ----------------------------------------------------------------------------------------
 
-    /// No operation waits on it any more: those that do end, later ones get what is there.
+    /// To be held while one waits for a connection; `None` when the listener was closed, and nobody may wait.
+    pub(super) fn accepting(&self) -> Option<Accepting<'_>> {
+        let acceptor = Acceptor {
+            worker: Worker::with_fiber(|here| here.map(|(worker, _)| address_of(worker))),
+            source: self.source,
+        };
+        let mut acceptors = self.mode.acceptors();
+        if self.is_closed() {
+            return None;
+        }
+        acceptors.push(acceptor);
+        Some(Accepting {
+            mode: &self.mode,
+            acceptor,
+        })
+    }
+
+    /// Nobody waits for a connection any more: those that do end, later ones get what is there.
     pub(super) fn close(&self) {
+        let mut acceptors = self.mode.acceptors();
         self.mode.closed.store(true, Ordering::Release);
-        let here = Worker::with(|worker| worker.map(|worker| worker.cancel_all(self.source)).is_some());
-        if !here {
-            // The waiting worker is another thread's. Linux ends an accept when the socket is shut down.
+        Worker::with(|worker| {
+            if let Some(worker) = worker {
+                let here = Some(address_of(worker));
+                for acceptor in acceptors.iter().filter(|acceptor| acceptor.worker == here) {
+                    worker.cancel_all(acceptor.source);
+                }
+                acceptors.retain(|acceptor| acceptor.worker != here);
+            }
+        });
+        // Those who wait on other threads are out of reach. Linux ends an accept when the socket is shut down.
+        if !acceptors.is_empty() {
             if let Err(error) = self.shutdown(Shutdown::Both) {
                 log::debug!("shutdown of descriptor {}: {error}", self.raw());
             }
