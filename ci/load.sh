@@ -7,7 +7,7 @@ cargo build -q --release --example httpd
 root=$(mktemp -d)
 server=
 cleanup() {
-    [ -z "$server" ] || kill -9 "$server" 2>/dev/null || :
+    if [ -n "$server" ]; then kill -9 "$server"; fi
     rm -rf "$root"
 }
 trap cleanup EXIT

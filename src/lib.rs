@@ -17,6 +17,6 @@ mod sys;
 
 pub use blocking::blocking;
 pub use context::Engine;
-pub use fiber::{spawn, spawn_local};
+pub use fiber::{scope, spawn, spawn_local};
 pub use reactor::ReactorKind;
 pub use runtime::run;

@@ -20,6 +20,7 @@ mod handle;
 mod join;
 mod packet;
 mod root;
+mod scope;
 
 pub use std::thread::{available_parallelism, panicking};
 
@@ -27,6 +28,7 @@ pub use builder::Builder;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
 pub(crate) use root::run_root;
+pub use scope::{Scope, ScopedJoinHandle, scope};
 
 use std::time::{Duration, Instant};
 
