@@ -4,7 +4,10 @@ set -eu
 cd "$(dirname "$0")/.."
 main=$(sed -n 's/^\(cargo run --release --example httpd\)$/\1/p' README.md | head -n 1)
 tests=$(sed -n 's/^\(cargo test\)$/\1/p' README.md | head -n 1)
-[ -n "$main" ] && [ -n "$tests" ] || { echo "README.md does not show its two commands"; exit 1; }
+if [ -z "$main" ] || [ -z "$tests" ]; then
+    echo "README.md does not show its two commands"
+    exit 1
+fi
 
 log=$(mktemp)
 # shellcheck disable=SC2086 # a command line

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! A fiber that has to wait picks the next one itself and switches to it directly. The thread's own stack is entered only
-//! to look at the outside world: when nobody can run, and after [`BUDGET`] switches at the latest, so that neither I/O nor
+//! to look at the outside world: when nobody can run, and after `worker::BUDGET` switches at the latest, so that neither I/O nor
 //! timers starve behind fibers that keep each other busy. What runs there may use as much stack as a thread has.
 //!
 //! **Who left, arrives.** A context cannot note where it was suspended, because it is not suspended before the switch.
