@@ -1,0 +1,306 @@
+//! Work on other threads, while the fiber that asked for it waits.
+
+mod support;
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use kapok::sync::Baton;
+use kapok::{Engine, blocking, fiber, spawn};
+
+use support::{CountsDrops, OnDrop, child, panics, run, run_with, sentence, watchdog};
+
+/// At most so many threads work at once, says the documentation of `blocking`.
+const BOUND: usize = 64;
+
+#[test]
+fn value_comes_back() {
+    for engine in Engine::available() {
+        run_with(engine, || {
+            assert_eq!(blocking(|| 6 * 7), 42);
+            blocking(|| ());
+            assert_eq!(blocking(|| vec![1_u8; 100_000]).len(), 100_000);
+            assert_eq!(blocking(|| [7_u64; 2_000])[1_999], 7);
+        });
+    }
+}
+
+#[test]
+fn work_is_done_on_another_thread() {
+    run(|| {
+        let here = thread::current().id();
+        let there = blocking(|| thread::current().id());
+        assert_ne!(here, there);
+        assert!(!blocking(fiber::is_fiber));
+    });
+}
+
+#[test]
+fn on_a_plain_thread_the_work_is_done_right_there() {
+    let _watchdog = watchdog();
+    let here = thread::current().id();
+    // It need not wait for the pool, and so it may be called from the pool.
+    assert_eq!(blocking(|| thread::current().id()), here);
+    run(|| {
+        let (outer, inner) = blocking(|| (thread::current().id(), blocking(|| thread::current().id())));
+        assert_eq!(outer, inner);
+    });
+    assert_eq!(panics(|| blocking(|| panic!("as it is"))), "as it is");
+}
+
+#[test]
+fn work_may_borrow_from_its_caller() {
+    run(|| {
+        let text = String::from("borrowed");
+        let mut list = vec![1, 2, 3];
+        let total: usize = blocking(|| {
+            list.push(4);
+            thread::yield_now();
+            list.iter().sum::<usize>() + text.len()
+        });
+        assert_eq!((total, list.len()), (18, 4));
+        let slice: &str = blocking(|| &text[..3]);
+        assert_eq!(slice, "bor");
+        // Frames of many fibers at once.
+        let fibers: Vec<_> = (0..100_usize)
+            .map(|i| {
+                spawn(move || {
+                    let mut array = [i; 64];
+                    for _ in 0..10 {
+                        blocking(|| array.iter_mut().for_each(|n| *n += 1));
+                    }
+                    array.iter().all(|&n| n == i + 10)
+                })
+            })
+            .collect();
+        assert!(fibers.into_iter().all(|fiber| fiber.join().unwrap()));
+    });
+}
+
+#[test]
+fn what_the_fiber_wrote_is_seen_and_what_the_work_wrote_as_well() {
+    run(|| {
+        let cells: [AtomicUsize; 16] = Default::default();
+        for round in 0..2_000 {
+            cells.iter().for_each(|cell| cell.store(round, Ordering::Relaxed));
+            blocking(|| {
+                for cell in &cells {
+                    assert_eq!(cell.load(Ordering::Relaxed), round);
+                    cell.store(round + 1, Ordering::Relaxed);
+                }
+            });
+            assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == round + 1));
+        }
+    });
+}
+
+#[test]
+fn panic_comes_back() {
+    for engine in Engine::available() {
+        run_with(engine, || {
+            assert_eq!(panics(|| blocking(|| panic!("over there"))), "over there");
+            let payload = catch_unwind(AssertUnwindSafe(|| blocking(|| panic_any(9_u8)))).unwrap_err();
+            assert_eq!(payload.downcast_ref(), Some(&9_u8));
+            assert!(!thread::panicking());
+            // The pool is not the worse for it.
+            for i in 0..100 {
+                let result = catch_unwind(AssertUnwindSafe(|| blocking(|| assert_ne!(i % 2, 0))));
+                assert_eq!(result.is_err(), i % 2 == 0);
+            }
+            let unwound = spawn(|| blocking(|| panic!("and to the joiner")));
+            assert_eq!(sentence(unwound.join().unwrap_err()), "and to the joiner");
+        });
+    }
+}
+
+#[test]
+fn result_is_dropped_once_by_the_fiber() {
+    static DROPS: AtomicUsize = AtomicUsize::new(0);
+    run(|| {
+        let captured = CountsDrops(&DROPS);
+        let result = blocking(move || captured);
+        assert_eq!(DROPS.load(Ordering::SeqCst), 0);
+        drop(result);
+        assert_eq!(DROPS.load(Ordering::SeqCst), 1);
+        let (used, unused) = (CountsDrops(&DROPS), CountsDrops(&DROPS));
+        let payload = catch_unwind(AssertUnwindSafe(|| {
+            blocking(move || {
+                let _dropped_there = unused;
+                panic_any(used);
+            });
+        }))
+        .unwrap_err();
+        assert_eq!(DROPS.load(Ordering::SeqCst), 2);
+        drop(payload);
+        assert_eq!(DROPS.load(Ordering::SeqCst), 3);
+    });
+}
+
+#[test]
+fn others_run_meanwhile() {
+    run(|| {
+        // The work ends when another fiber of the same thread lets it.
+        let (sender, receiver) = mpsc::channel();
+        let helper = spawn(move || {
+            for i in 0..10 {
+                fiber::yield_now();
+                fiber::sleep(Duration::from_micros(100));
+                sender.send(i).unwrap();
+            }
+        });
+        let sum: u32 = blocking(move || receiver.iter().sum());
+        assert_eq!(sum, 45);
+        helper.join().unwrap();
+    });
+}
+
+#[test]
+fn work_and_fiber_can_use_one_baton() {
+    run(|| {
+        let (there, back) = (Arc::new(Baton::new()), Arc::new(Baton::new()));
+        let fiber = spawn({
+            let (there, back) = (Arc::clone(&there), Arc::clone(&back));
+            move || {
+                there.wait();
+                back.post();
+            }
+        });
+        blocking(|| {
+            there.post();
+            back.wait();
+        });
+        fiber.join().unwrap();
+    });
+}
+
+#[test]
+fn more_jobs_than_threads_all_finish() {
+    run(|| {
+        let (working, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let fibers: Vec<_> = (0..200_usize)
+            .map(|i| {
+                let (working, most) = (Arc::clone(&working), Arc::clone(&most));
+                spawn(move || {
+                    blocking(|| {
+                        let now = working.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        thread::sleep(Duration::from_millis(5));
+                        working.fetch_sub(1, Ordering::SeqCst);
+                        i
+                    })
+                })
+            })
+            .collect();
+        for (i, fiber) in fibers.into_iter().enumerate() {
+            assert_eq!(fiber.join().unwrap(), i);
+        }
+        let most = most.load(Ordering::SeqCst);
+        assert!((1..=BOUND).contains(&most), "{most} threads at once");
+    });
+}
+
+#[test]
+fn as_many_threads_work_at_once_as_the_bound_says() {
+    // In a process of its own: somebody else's job would keep a thread from them.
+    child::undisturbed("as_many_threads_work_at_once_as_the_bound_says", || {
+        run(|| {
+            for _ in 0..3 {
+                let barrier = Arc::new(Barrier::new(BOUND));
+                let fibers: Vec<_> = (0..BOUND)
+                    .map(|_| {
+                        let barrier = Arc::clone(&barrier);
+                        spawn(move || blocking(|| barrier.wait().is_leader()))
+                    })
+                    .collect();
+                let leaders = fibers.into_iter().filter(|_| true).map(|fiber| fiber.join().unwrap());
+                assert_eq!(leaders.filter(|&leader| leader).count(), 1);
+            }
+        });
+    });
+}
+
+#[test]
+fn threads_are_used_again() {
+    child::undisturbed("threads_are_used_again", || {
+        let threads = run(|| {
+            let mut threads = HashSet::new();
+            for _ in 0..500 {
+                threads.insert(blocking(|| thread::current().id()));
+            }
+            threads.len()
+        });
+        // One that has just done a job may not be idle again when the next comes.
+        assert!(threads <= BOUND, "{threads} threads for one job at a time");
+    });
+}
+
+#[test]
+fn several_runtimes_share_the_pool() {
+    let _watchdog = watchdog();
+    let threads: Vec<_> = (0..4)
+        .map(|_| {
+            thread::spawn(|| {
+                run(|| {
+                    let fibers: Vec<_> = (0..50_u32)
+                        .map(|i| spawn(move || (0..20).map(|n| blocking(|| n * i)).sum::<u32>()))
+                        .collect();
+                    for (i, fiber) in (0..).zip(fibers) {
+                        assert_eq!(fiber.join().unwrap(), 190 * i);
+                    }
+                });
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn during_a_panic_the_work_is_done_right_there() {
+    run(|| {
+        let here = thread::current().id();
+        let mut there = None;
+        panics(|| {
+            let _works = OnDrop(|| there = Some(blocking(|| thread::current().id())));
+            panic!("on purpose");
+        });
+        assert_eq!(there, Some(here));
+    });
+}
+
+#[test]
+fn fiber_keeps_what_is_not_send() {
+    run(|| {
+        let local = Rc::new(5);
+        let number = blocking(|| 1) + *local;
+        assert_eq!(number, 6);
+        assert_eq!(Rc::strong_count(&local), 1);
+    });
+}
+
+#[test]
+fn where_no_thread_can_be_had_the_fiber_does_the_work() {
+    child::undisturbed("where_no_thread_can_be_had_the_fiber_does_the_work", || {
+        let pages = std::fs::read_to_string("/proc/self/statm")
+            .ok()
+            .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+        let Some(pages) = pages else {
+            support::skip("/proc/self/statm does not tell the size", "KAPOK_REQUIRE_PROC");
+            return;
+        };
+        run(|| {
+            let here = thread::current().id();
+            // A thread's stack takes 2 MiB, and there is less than that.
+            let limit = pages * 4096 + (1 << 20);
+            rlimit::setrlimit(rlimit::Resource::AS, limit, rlimit::INFINITY).expect("one may have less");
+            let there = blocking(|| thread::current().id());
+            rlimit::setrlimit(rlimit::Resource::AS, rlimit::INFINITY, rlimit::INFINITY).expect("as before");
+            assert_eq!(there, here);
+            assert_ne!(blocking(|| thread::current().id()), here, "now there is room");
+        });
+    });
+}
