@@ -15,7 +15,7 @@
 //! itself; the other finds something else there and lets go. So a waiter is woken exactly once, and a post that races with
 //! a time-out is either seen by the wait or kept for the next one.
 //!
-//! A fiber becomes the waiter only after it has been suspended: see `sched::worker`. A thread parks, and is let go by a
+//! A fiber becomes the waiter only after it has been suspended: see `sched::switch`. A thread parks, and is let go by a
 //! flag of its own that the poster sets last, because the waiter, which lies on the thread's stack, is gone as soon as the
 //! thread goes on.
 
@@ -130,19 +130,17 @@ impl Baton {
     /// # Panics
     /// If somebody is waiting on it.
     pub fn reset(&self) {
-        // A swap and not a store, so that what all posters up to now did is visible from here on.
-        let old = self.state.swap(EMPTY, Ordering::AcqRel);
-        if old > POSTED {
-            // Put it back, so that its waiter can be woken and the program fails here only.
-            let put_back = self
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            assert!(state <= POSTED, "Baton::reset: somebody is waiting on it");
+            // An exchange and not a store, so that what all posters up to now did is visible from here on.
+            match self
                 .state
-                .compare_exchange(EMPTY, old, Ordering::AcqRel, Ordering::Relaxed);
-            if put_back.is_err() {
-                let waiter: *const Waiter = std::ptr::with_exposed_provenance(old);
-                // SAFETY: the swap took it out, and a post came in between, so waking it is on us.
-                unsafe { wake(waiter) };
+                .compare_exchange_weak(state, EMPTY, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(now) => state = now,
             }
-            panic!("Baton::reset: somebody is waiting on it");
         }
     }
 
@@ -181,6 +179,11 @@ impl Baton {
             }
         };
         worker.with_deadline(deadline, &mut give_up, || worker.suspend(fiber, Some(&mut register)));
+        if self.state.load(Ordering::Relaxed) == address_of(&waiter) {
+            // Somebody resumed a fiber that nobody woke. To go on would leave the address of this frame behind.
+            log::error!("a fiber was resumed while it waited for a Baton");
+            std::process::abort();
+        }
         ended.unwrap_or(if timed_out { Ended::TimedOut } else { Ended::Posted })
     }
 
@@ -212,10 +215,9 @@ impl Baton {
 
     /// Makes `waiter` the one that a post wakes; says how the wait has ended if it need not or cannot.
     fn register(&self, waiter: &Waiter) -> Option<Ended> {
-        let address = (&raw const *waiter).expose_provenance();
         match self
             .state
-            .compare_exchange(EMPTY, address, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(EMPTY, address_of(waiter), Ordering::AcqRel, Ordering::Acquire)
         {
             Ok(_) => None,
             Err(POSTED) => Some(Ended::Posted),
@@ -225,11 +227,15 @@ impl Baton {
 
     /// Takes `waiter` out again; false if a post has done so.
     fn unregister(&self, waiter: &Waiter) -> bool {
-        let address = (&raw const *waiter).expose_provenance();
         self.state
-            .compare_exchange(address, EMPTY, Ordering::AcqRel, Ordering::Acquire)
+            .compare_exchange(address_of(waiter), EMPTY, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
+}
+
+/// What the baton's word is while `waiter` waits.
+fn address_of(waiter: &Waiter) -> usize {
+    (&raw const *waiter).expose_provenance()
 }
 
 /// How a wait ended.

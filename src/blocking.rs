@@ -33,6 +33,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
+/// Do not wait for `blocking` within `f`: 64 that do so at once wait for each other.
+///
 /// # Panics
 /// With what `f` panicked with.
 pub fn blocking<F, T>(f: F) -> T
@@ -59,10 +61,8 @@ where
     // which is the last thing that the work does with anything of this frame. `Baton::post` does not touch the baton once
     // the waiter may run.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(work) };
-    if let Err(work) = submit(work) {
-        // No thread can be had at all: late is better than never.
-        work();
-    }
+    // Where no thread can be had at all, it is done here: late is better than never.
+    submit(work).into_iter().for_each(|job| job());
     done.wait();
     match result.expect("the work was done") {
         Ok(value) => value,
@@ -104,8 +104,8 @@ impl Pool {
     }
 }
 
-/// Queues a job and sees to it that a thread comes; hands it back where none can.
-fn submit(job: Job) -> Result<(), Job> {
+/// Queues a job and sees to it that a thread comes; hands all jobs back, whose ever they are, where none can.
+fn submit(job: Job) -> VecDeque<Job> {
     let mut state = POOL.lock();
     state.jobs.push_back(job);
     if state.idle >= state.jobs.len() {
@@ -118,12 +118,13 @@ fn submit(job: Job) -> Result<(), Job> {
             log::warn!("cannot start a thread for blocking work: {error}");
             let mut state = POOL.lock();
             state.threads -= 1;
+            // Others may be about to find the same, and count until then; the last one sees to everything.
             if state.threads == 0 {
-                return state.jobs.pop_back().map_or(Ok(()), Err);
+                return std::mem::take(&mut state.jobs);
             }
         }
     }
-    Ok(())
+    VecDeque::new()
 }
 
 /// The life of a thread of the pool.

@@ -40,6 +40,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe, resume_unwind};
 use std::ptr::{self, NonNull};
 
@@ -82,6 +83,8 @@ type Body<I, Y, R> = Box<dyn FnOnce(&Yielder<I, Y>, I) -> R>;
 /// The two sides never run at the same time, so each has it to itself while it runs.
 struct Shared<I, Y, R> {
     engine: Engine,
+    /// The addresses of its stack.
+    stack: Range<usize>,
     body: Cell<Option<Body<I, Y, R>>>,
     input: Cell<Option<I>>,
     output: Cell<Option<Output<Y, R>>>,
@@ -124,6 +127,7 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
         let handle = unsafe { engine.make(&stack, entry::<I, Y, R>)? };
         let shared = Box::new(Shared {
             engine,
+            stack: stack.addresses(),
             body: Cell::new(Some(Box::new(body))),
             input: Cell::new(None),
             output: Cell::new(None),
@@ -226,8 +230,13 @@ impl<I, Y, R> Drop for Coroutine<I, Y, R> {
 impl<I, Y> Yielder<I, Y> {
     /// Gives `value` to whoever resumed the coroutine, and waits to be resumed with the next input.
     ///
+    /// Do not suspend a coroutine in a destructor that runs because of a panic: the panic is the thread's until it has been
+    /// caught, so that whoever resumed the coroutine finds itself panicking, its waits block the thread, and its own panic
+    /// ends the process.
+    ///
     /// # Panics
-    /// When the coroutine is dropped: that unwinds it. The payload is private; catching it does not help.
+    /// When the coroutine is dropped: that unwinds it. The payload is private; catching it does not help. Also when it is
+    /// called elsewhere than on the coroutine's own stack, for instance in a fiber that was started in its body.
     pub fn suspend(&self, value: Y) -> I {
         // SAFETY: it lies in the frame of `run_body`, which is below this one.
         let suspend = unsafe { self.suspend.as_ref() };
@@ -254,6 +263,12 @@ unsafe extern "C-unwind" fn entry<I, Y, R>(first: ffi::kapok_transfer_t) {
 
 fn run_body<I, Y, R>(shared: &Shared<I, Y, R>) -> Output<Y, R> {
     let suspend = |value: Y| {
+        let here = 0_u8;
+        // A scope, or a runtime within the body, can lend the yielder to a fiber, which has a stack of its own.
+        assert!(
+            shared.stack.contains(&(&raw const here).addr()),
+            "Yielder::suspend: called on another stack than the coroutine's own"
+        );
         shared.output.set(Some(Output::Yielded(value)));
         let resumer = shared.resumer.take().expect("a coroutine that runs was resumed");
         // SAFETY: the resumer is suspended in `resume` or `unwind`, on this thread.

@@ -153,3 +153,31 @@ fn the_last_of_many_ends_the_scope_in_every_order() {
         }
     });
 }
+
+#[test]
+fn a_fiber_that_gets_no_stack_is_no_success() {
+    // Stacks of 1 GiB, more than the address space of the child has room for; the root has its own already.
+    let ended = support::child::alone(
+        "a_fiber_that_gets_no_stack_is_no_success",
+        |_| (),
+        || {
+            run(|| {
+                let limit = 512 * 1024 * 1024;
+                rlimit::setrlimit(rlimit::Resource::AS, limit, limit).unwrap();
+                let big = || fiber::Builder::new().stack_size(kapok::stack::MAX_SIZE);
+                let panic = catch_unwind(|| {
+                    fiber::scope(|s| drop(big().spawn_scoped(s, || ())));
+                })
+                .unwrap_err();
+                assert_eq!(panic.downcast_ref(), Some(&"a scoped fiber panicked"));
+                fiber::scope(|s| {
+                    let reason = big().spawn_scoped(s, || ()).unwrap().join().unwrap_err();
+                    assert!(reason.downcast_ref::<String>().unwrap().contains("ulimit -v"));
+                });
+            });
+        },
+    );
+    if let Some(ended) = ended {
+        ended.success();
+    }
+}

@@ -8,21 +8,49 @@ use kapok::coroutine::Coroutine;
 use kapok::fiber::{self, Builder};
 use kapok::{Engine, spawn, stack};
 
-use support::{child, run, run_with, says};
+use support::{child, run, run_with, says, show};
 
 /// What a thread that overflows its stack dies of.
 const FAULTS: &[i32] = &[signal_hook::consts::SIGSEGV, signal_hook::consts::SIGBUS];
 
-/// Calls itself for ever, in frames of this many bytes.
-#[expect(unconditional_recursion, reason = "what is tested")]
+/// Calls itself until the process dies, in frames of this many bytes; should it get past the end of the stack, it says so
+/// and exits.
 #[inline(never)]
-fn recurse<const FRAME: usize>() -> u64 {
+fn recurse<const FRAME: usize>(begin: usize, size: usize) -> u64 {
     let frame = black_box([1_u8; FRAME]);
+    if begin - (&raw const frame).addr() > size {
+        show(PAST_THE_END);
+        std::process::exit(0);
+    }
     // Used after the call, so that it is no loop.
-    recurse::<FRAME>() + u64::from(black_box(&frame)[FRAME - 1])
+    recurse::<FRAME>(begin, size) + u64::from(black_box(&frame)[FRAME - 1])
 }
 
-/// Runs `overflow` in a child with each engine; it has to be killed, and not to say that it got through.
+const PAST_THE_END: &str = "this is beyond the end of the stack";
+
+/// Overflows the caller's stack, which is of this size, in small frames.
+fn overflow(size: usize) {
+    let begin = 0_u8;
+    recurse::<64>((&raw const begin).addr(), size);
+}
+
+/// Overflows it in frames that reach far beyond a guard page.
+fn overflow_in_strides(size: usize) {
+    let begin = 0_u8;
+    recurse::<300_000>((&raw const begin).addr(), size);
+}
+
+/// Stacks that are mapped after the caller's, and that lie below it as a rule: what an overflow without a guard would
+/// run into.
+fn neighbours(size: usize) {
+    for _ in 0..20 {
+        let neighbour = || (0..1_000).for_each(|_| fiber::yield_now());
+        drop(Builder::new().stack_size(size).spawn(neighbour).unwrap());
+    }
+    fiber::yield_now();
+}
+
+/// Runs `overflow` in a child with each engine; it has to be killed.
 #[track_caller]
 fn dies(test: &str, overflow: impl Fn(Engine)) {
     for engine in Engine::available() {
@@ -44,25 +72,37 @@ fn dies(test: &str, overflow: impl Fn(Engine)) {
 }
 
 #[test]
-fn recursion_in_a_fiber_ends_at_the_guard() {
-    dies("recursion_in_a_fiber_ends_at_the_guard", |engine| {
-        run_with(engine, || drop(spawn(recurse::<64>).join()));
-    });
-}
-
-#[test]
-fn recursion_in_the_root_ends_at_the_guard() {
-    dies("recursion_in_the_root_ends_at_the_guard", |engine| {
-        run_with(engine, recurse::<64>);
-    });
-}
-
-#[test]
-fn recursion_in_the_smallest_stack_ends_at_the_guard() {
-    dies("recursion_in_the_smallest_stack_ends_at_the_guard", |engine| {
+fn overflow_of_a_fiber_ends_at_the_guard() {
+    dies("overflow_of_a_fiber_ends_at_the_guard", |engine| {
         run_with(engine, || {
-            let smallest = Builder::new().stack_size(stack::MIN_SIZE);
-            drop(smallest.spawn(recurse::<64>).unwrap().join());
+            let fiber = spawn(|| {
+                neighbours(stack::DEFAULT_SIZE);
+                overflow(stack::DEFAULT_SIZE);
+            });
+            drop(fiber.join());
+        });
+    });
+}
+
+#[test]
+fn overflow_of_the_root_ends_at_the_guard() {
+    dies("overflow_of_the_root_ends_at_the_guard", |engine| {
+        run_with(engine, || {
+            neighbours(stack::DEFAULT_SIZE);
+            overflow(stack::DEFAULT_SIZE);
+        });
+    });
+}
+
+#[test]
+fn overflow_of_the_smallest_stack_ends_at_the_guard() {
+    dies("overflow_of_the_smallest_stack_ends_at_the_guard", |engine| {
+        run_with(engine, || {
+            let smallest = Builder::new().stack_size(stack::MIN_SIZE).spawn(|| {
+                neighbours(stack::MIN_SIZE);
+                overflow(stack::MIN_SIZE);
+            });
+            drop(smallest.unwrap().join());
         });
     });
 }
@@ -71,75 +111,58 @@ fn recursion_in_the_smallest_stack_ends_at_the_guard() {
 fn large_frames_do_not_jump_over_the_guard() {
     dies("large_frames_do_not_jump_over_the_guard", |engine| {
         run_with(engine, || {
-            // A frame reaches far beyond the guard page, into whatever lies below.
-            let _neighbours: Vec<_> = (0..20).map(|_| spawn(fiber::yield_now)).collect();
-            fiber::yield_now();
-            drop(spawn(recurse::<300_000>).join());
-        });
-    });
-}
-
-#[test]
-fn recursion_in_a_stack_that_was_used_before_ends_at_the_guard() {
-    dies(
-        "recursion_in_a_stack_that_was_used_before_ends_at_the_guard",
-        |engine| {
-            run_with(engine, || {
-                for _ in 0..100 {
-                    spawn(fiber::yield_now).join().unwrap();
-                }
-                drop(spawn(recurse::<64>).join());
+            let fiber = spawn(|| {
+                neighbours(stack::DEFAULT_SIZE);
+                overflow_in_strides(stack::DEFAULT_SIZE);
             });
-        },
-    );
-}
-
-#[test]
-fn recursion_between_stacks_of_neighbours_ends_at_the_guard() {
-    dies("recursion_between_stacks_of_neighbours_ends_at_the_guard", |engine| {
-        run_with(engine, || {
-            let neighbours: Vec<_> = (0..50)
-                .map(|i| {
-                    spawn(move || {
-                        let mut mine = [i; 1000];
-                        for _ in 0..10 {
-                            fiber::yield_now();
-                            assert!(black_box(&mut mine).iter().all(|&n| n == i));
-                        }
-                        if i == 25 {
-                            recurse::<64>();
-                        }
-                    })
-                })
-                .collect();
-            neighbours.into_iter().for_each(|fiber| fiber.join().unwrap());
+            drop(fiber.join());
         });
     });
 }
 
 #[test]
-fn recursion_in_a_coroutine_ends_at_the_guard() {
-    dies("recursion_in_a_coroutine_ends_at_the_guard", |engine| {
-        let coroutine = Coroutine::with(engine, stack::MIN_SIZE, |yielder, ()| {
-            yielder.suspend(0);
-            recurse::<64>()
+fn overflow_of_a_stack_that_was_used_before_ends_at_the_guard() {
+    dies("overflow_of_a_stack_that_was_used_before_ends_at_the_guard", |engine| {
+        run_with(engine, || {
+            for _ in 0..100 {
+                spawn(fiber::yield_now).join().unwrap();
+            }
+            let fiber = spawn(|| {
+                neighbours(stack::DEFAULT_SIZE);
+                overflow(stack::DEFAULT_SIZE);
+            });
+            drop(fiber.join());
         });
-        let mut coroutine = coroutine.unwrap();
-        coroutine.resume(());
-        coroutine.resume(());
+    });
+}
+
+#[test]
+fn overflow_of_a_coroutine_ends_at_the_guard() {
+    dies("overflow_of_a_coroutine_ends_at_the_guard", |engine| {
+        let make = || {
+            Coroutine::with(engine, stack::MIN_SIZE, |yielder, ()| {
+                yielder.suspend(());
+                overflow(stack::MIN_SIZE);
+            })
+            .unwrap()
+        };
+        // The first is the highest, as a rule.
+        let mut coroutines: Vec<_> = (0..20).map(|_| make()).collect();
+        coroutines[0].resume(());
+        coroutines[0].resume(());
     });
 }
 
 /// Threads beside the fibers are looked after by the standard library, which says why it aborts.
 #[test]
-fn recursion_in_a_thread_ends_as_ever() {
+fn overflow_of_a_thread_ends_as_ever() {
     let ended = child::alone(
-        "recursion_in_a_thread_ends_as_ever",
+        "overflow_of_a_thread_ends_as_ever",
         |_| (),
         || {
             run(|| {
                 spawn(fiber::yield_now).join().unwrap();
-                let thread = std::thread::spawn(recurse::<64>);
+                let thread = std::thread::spawn(|| overflow(1 << 30));
                 kapok::blocking(|| thread.join().unwrap());
             });
         },

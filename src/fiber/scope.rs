@@ -74,18 +74,37 @@ impl<T> Drop for Slot<T> {
     }
 }
 
+/// The fiber's end of its slot. Dropped without a result, it says that the fiber never ran, which is no success.
+struct Ending<T> {
+    slot: Arc<Slot<T>>,
+    given: bool,
+}
+
+impl<T> Drop for Ending<T> {
+    fn drop(&mut self) {
+        if !self.given {
+            self.slot.put(Err(Box::new("the fiber could not start")));
+        }
+    }
+}
+
 /// What a scoped fiber does. The order of the fields is the order in which they are dropped where it never runs.
 struct Work<F, T> {
     f: F,
-    slot: Arc<Slot<T>>,
+    ending: Ending<T>,
     _running: Running,
 }
 
 impl<F: FnOnce() -> T, T> Work<F, T> {
     fn run(self) {
-        let Work { f, slot, _running } = self;
-        slot.put(panic::catch_unwind(AssertUnwindSafe(f)));
-        drop(slot);
+        let Work {
+            f,
+            mut ending,
+            _running,
+        } = self;
+        ending.given = true;
+        ending.slot.put(panic::catch_unwind(AssertUnwindSafe(f)));
+        drop(ending);
         // `_running` goes last.
     }
 }
@@ -110,7 +129,7 @@ impl<F: FnOnce() -> T, T> Work<F, T> {
 /// ```
 ///
 /// # Panics
-/// With what `f` panicked with; or if a fiber panicked that was not joined.
+/// With what `f` panicked with; or if a fiber panicked that was not joined, or could not get a stack.
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
@@ -174,14 +193,18 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         self.shared.running.fetch_add(1, Ordering::Relaxed);
         let work = Work {
             f,
-            slot: Arc::clone(&slot),
+            ending: Ending {
+                slot: Arc::clone(&slot),
+                given: false,
+            },
             _running: Running(Arc::clone(&self.shared)),
         };
         let work: Box<dyn FnOnce() + 'scope> = Box::new(move || work.run());
         // SAFETY: only the lifetime changes. `scope` does not return before `Running` was dropped, which is the last thing
         // of the work to go, whether it ran or not. So nothing of it is left when `'scope` ends.
         let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Box<dyn FnOnce() + 'static>>(work) };
-        let fiber = builder.spawn_local(work)?;
+        // Where it is refused, the caller is told so right here.
+        let fiber = builder.spawn_local(work).inspect_err(|_| drop(slot.take()))?;
         Ok(ScopedJoinHandle {
             fiber,
             slot,
@@ -240,8 +263,10 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// # Panics
     /// In the fiber itself: it would wait for ever.
     pub fn join(self) -> super::Result<T> {
-        self.fiber.join()?;
-        self.slot.take().expect("a fiber that has run has left its result")
+        let ended = self.fiber.join();
+        let result = self.slot.take();
+        // Why it could not start is known to the inner fiber.
+        ended.and_then(|()| result.expect("a fiber that has run has left its result"))
     }
 
     /// Whether the fiber has ended. Never waits.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::iter::FusedIterator;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -21,6 +20,9 @@ const BACKLOG: libc::c_int = 4096;
 pub struct TcpListener(Socket);
 
 impl TcpListener {
+    /// `accept(2)` cannot be told not to block but by the mode.
+    const CLONES_NEED_NONBLOCKING: bool = true;
+
     /// Listens on one of the addresses, tried in turn. As [`std::net::TcpListener::bind`].
     ///
     /// # Errors
@@ -97,7 +99,8 @@ impl TcpListener {
     /// Ends the waiting for connections: fibers in [`accept`](TcpListener::accept), and later calls of it, get what the
     /// kernel has taken already, and then an error of the kind `NotConnected`. [`incoming`](TcpListener::incoming) ends.
     ///
-    /// For a server that stops: whoever has connected is served, then the listener is dropped. Where somebody
+    /// For a server that stops: whoever has connected is served, then the listener is dropped. Until it is, the kernel goes
+    /// on taking connections, and a later `accept` gets them. Where somebody
     /// waits on another thread than the caller's, who connects in that very moment is reset.
     pub fn close(&self) {
         self.0.close();
@@ -164,8 +167,6 @@ impl Iterator for Incoming<'_> {
     }
 }
 
-impl FusedIterator for Incoming<'_> {}
-
 /// The connections of a listener that it owns.
 #[derive(Debug)]
 pub struct IntoIncoming(TcpListener);
@@ -177,8 +178,6 @@ impl Iterator for IntoIncoming {
         next_connection(&self.0)
     }
 }
-
-impl FusedIterator for IntoIncoming {}
 
 fn next_connection(listener: &TcpListener) -> Option<io::Result<TcpStream>> {
     match listener.accept() {

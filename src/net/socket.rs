@@ -93,20 +93,25 @@ impl Socket {
     /// A conversion cannot fail. Where the mode cannot be set, the descriptor is not one that could block a worker: fcntl
     /// fails for what is not open.
     pub(super) fn adopt(fd: OwnedFd) -> Socket {
-        if let Err(error) = sys::set_nonblocking(fd.as_fd(), true) {
+        let was_nonblocking = sys::set_nonblocking(fd.as_fd(), true).unwrap_or_else(|error| {
             log::warn!("descriptor {} stays in blocking mode: {error}", fd.as_raw_fd());
-        }
+            false
+        });
         let socket = Socket::new(fd);
+        // What the user has set goes along.
+        socket.set_nonblocking(was_nonblocking);
         // Nobody knows who else has this open file.
         socket.mode.duplicated.store(true, Ordering::Relaxed);
         socket
     }
 
-    /// Gives the descriptor away, blocking again unless the user has set it otherwise.
-    pub(super) fn into_fd(mut self) -> OwnedFd {
+    /// Gives the descriptor away, blocking again unless the user has set it otherwise, or clones of ours would block with it
+    /// (`clones_need_it`): the mode belongs to the open file.
+    pub(super) fn into_fd(mut self, clones_need_it: bool) -> OwnedFd {
         let fd = self.fd.take().expect("a socket has a descriptor until it is dropped");
         self.forget(true);
-        if !self.mode.nonblocking.load(Ordering::Relaxed) {
+        let needed = clones_need_it && Arc::strong_count(&self.mode) > 1;
+        if !self.is_nonblocking() && !needed {
             if let Err(error) = sys::set_nonblocking(fd.as_fd(), false) {
                 log::warn!("descriptor {} stays in non-blocking mode: {error}", fd.as_raw_fd());
             }
@@ -197,6 +202,10 @@ impl Socket {
     }
 
     pub(super) fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        // As std, whose writev(2) asks the socket nothing then.
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok(0);
+        }
         // An IoSlice is an iovec, its documentation says; sending does not write to it.
         let mut message = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
         let kind = Kind::SendMsg {
@@ -279,8 +288,10 @@ impl Socket {
                 acceptors.retain(|acceptor| acceptor.worker != here);
             }
         });
+        let others = !acceptors.is_empty();
+        drop(acceptors);
         // Those who wait on other threads are out of reach. Linux ends an accept when the socket is shut down.
-        if !acceptors.is_empty() {
+        if others {
             if let Err(error) = self.shutdown(Shutdown::Both) {
                 log::debug!("shutdown of descriptor {}: {error}", self.raw());
             }
@@ -368,9 +379,10 @@ macro_rules! conversions {
         }
 
         impl From<$name> for OwnedFd {
-            /// Puts the descriptor back into blocking mode, unless `set_nonblocking(true)` was called.
+            /// Puts the descriptor back into blocking mode, unless `set_nonblocking(true)` was called. (A listener of which
+            /// there are clones stays as it is: they share the mode, and must not block.)
             fn from(socket: $name) -> OwnedFd {
-                socket.0.into_fd()
+                socket.0.into_fd($name::CLONES_NEED_NONBLOCKING)
             }
         }
 

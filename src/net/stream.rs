@@ -37,12 +37,15 @@ use crate::sys::socket;
 /// ```
 ///
 /// # Differences from std
-/// The descriptor is in non-blocking mode all the time. That mode belongs to the open file: a `std` socket that was
-/// duplicated from it sees it. [`set_nonblocking`](TcpStream::set_nonblocking) and the time-outs are kept here and shared
+/// The descriptor is in non-blocking mode. That mode belongs to the open file: a `std` socket that was duplicated from it
+/// sees it, and may change it without harm. [`set_nonblocking`](TcpStream::set_nonblocking) and the time-outs are kept here and shared
 /// with [clones](TcpStream::try_clone).
 pub struct TcpStream(Socket);
 
 impl TcpStream {
+    /// Each of its system calls says for itself that it must not block.
+    const CLONES_NEED_NONBLOCKING: bool = false;
+
     pub(super) fn from_socket(socket: Socket) -> TcpStream {
         TcpStream(socket)
     }

@@ -56,7 +56,8 @@ impl Epoll {
         let sub_millisecond = timeout.filter(|t| !t.is_zero() && self.has_pwait2);
         let count = if let Some(timeout) = sub_millisecond {
             match epoll_pwait2(epfd, events, batch, timeout) {
-                Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+                // Old seccomp filters say EPERM to what they do not know.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.has_pwait2 = false;
                     return self.wait_raw(Some(timeout));
                 }

@@ -124,10 +124,10 @@ impl Worker {
                 Some(carrier.context)
             }
             Err(error) => {
-                log::error!("a fiber cannot start: {error}");
-                // What the task drops on the way may want to wait, which must block the thread here: the fiber that is
-                // leaving has arranged for its own wake-up already.
+                // The logger, and what the task drops on the way, may want to wait, which must block the thread here: the
+                // fiber that is leaving has arranged for its own wake-up already.
                 let leaving = self.current.take();
+                log::error!("a fiber cannot start: {error}");
                 if let Some(task) = block.task.take() {
                     task.fail(error);
                 }

@@ -5,6 +5,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::abort::AbortOnUnwind;
 use super::control::FiberRef;
 use super::inbox::{Inbox, WakeUp};
 use super::timers::{Entry, Timers};
@@ -98,14 +99,20 @@ impl Worker {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut timed_out = false;
         let mut cancel = || {
-            timed_out = true;
-            // SAFETY: the timer is removed when the operation has been handed out, so it has not been.
-            unsafe { self.reactor.borrow_mut().cancel(op_ptr) };
+            // A turn hands out what has completed before it looks at the timers.
+            if op.outcome().is_none() {
+                timed_out = true;
+                // SAFETY: it has not completed, so it is pending.
+                unsafe { self.reactor.borrow_mut().cancel(op_ptr) };
+            }
         };
         self.with_deadline(deadline, &mut cancel, || self.suspend(fiber, None));
+        // To unwind would free what the reactor still has.
+        let abort = AbortOnUnwind::arm();
         let outcome = op
             .outcome()
             .expect("a fiber is resumed when its operation has completed");
+        abort.disarm();
         (!(timed_out && outcome == Err(libc::ECANCELED))).then_some(outcome)
     }
 

@@ -116,6 +116,12 @@ impl Stack {
         self.usable - self.stagger
     }
 
+    /// The addresses that frames on it have.
+    pub(crate) fn addresses(&self) -> std::ops::Range<usize> {
+        let high = self.initial_sp().addr().get();
+        high - self.usable_bytes()..high
+    }
+
     /// The size that it was mapped with, guard not counted: the shelf of the pool that it goes back to.
     pub(crate) fn size(&self) -> usize {
         self.usable

@@ -74,8 +74,8 @@ pub(crate) fn milliseconds_rounded_up(duration: Duration) -> libc::c_int {
     libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
 }
 
-/// Makes `fd` answer `EAGAIN` where it would block, or no longer.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+/// Makes `fd` answer `EAGAIN` where it would block, or no longer; whether it did before.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
     use std::os::fd::AsRawFd;
     let fd = fd.as_raw_fd();
     let old = syscall!(fcntl(fd, libc::F_GETFL))?;
@@ -87,7 +87,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     if new != old {
         syscall!(fcntl(fd, libc::F_SETFL, new))?;
     }
-    Ok(())
+    Ok(old & libc::O_NONBLOCK != 0)
 }
 
 #[cfg(test)]

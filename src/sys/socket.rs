@@ -231,6 +231,8 @@ pub(crate) fn duplicate(fd: &OwnedFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+// The four below never block, whatever mode the open file is in: somebody who has a duplicate of it may have changed that.
+
 fn count(n: isize) -> usize {
     usize::try_from(n).expect("a count is not negative")
 }
@@ -240,7 +242,7 @@ fn count(n: isize) -> usize {
 /// # Safety
 /// `buf` has room for `len` bytes.
 pub(crate) unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: c_int) -> io::Result<usize> {
-    retry(|| syscall!(recv(fd, buf.cast(), len, flags)).map(count))
+    retry(|| syscall!(recv(fd, buf.cast(), len, flags | libc::MSG_DONTWAIT)).map(count))
 }
 
 /// `send(2)`.
@@ -248,7 +250,7 @@ pub(crate) unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: c_int) -> 
 /// # Safety
 /// `buf` is `len` readable bytes.
 pub(crate) unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: c_int) -> io::Result<usize> {
-    retry(|| syscall!(send(fd, buf.cast(), len, flags)).map(count))
+    retry(|| syscall!(send(fd, buf.cast(), len, flags | libc::MSG_DONTWAIT)).map(count))
 }
 
 /// `recvmsg(2)`.
@@ -256,7 +258,7 @@ pub(crate) unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: c_int) -
 /// # Safety
 /// What `message` points to is valid.
 pub(crate) unsafe fn recvmsg(fd: RawFd, message: *mut libc::msghdr, flags: c_int) -> io::Result<usize> {
-    retry(|| syscall!(recvmsg(fd, message, flags)).map(count))
+    retry(|| syscall!(recvmsg(fd, message, flags | libc::MSG_DONTWAIT)).map(count))
 }
 
 /// `sendmsg(2)`.
@@ -264,5 +266,5 @@ pub(crate) unsafe fn recvmsg(fd: RawFd, message: *mut libc::msghdr, flags: c_int
 /// # Safety
 /// What `message` points to is valid.
 pub(crate) unsafe fn sendmsg(fd: RawFd, message: *const libc::msghdr, flags: c_int) -> io::Result<usize> {
-    retry(|| syscall!(sendmsg(fd, message, flags)).map(count))
+    retry(|| syscall!(sendmsg(fd, message, flags | libc::MSG_DONTWAIT)).map(count))
 }

@@ -240,3 +240,19 @@ fn runtime_within_a_coroutine() {
         assert_eq!(coroutine.resume(()), Complete(2));
     });
 }
+
+#[test]
+fn suspending_on_another_stack_is_refused() {
+    run(|| {
+        let mut coroutine = Coroutine::<(), u32, ()>::new(|yielder, ()| {
+            // A scope may lend the yielder to a fiber, which has a stack of its own.
+            let refused = kapok::scope(|s| s.spawn_local(|| yielder.suspend(1)).join());
+            let sentence = refused.unwrap_err().downcast::<&str>().unwrap();
+            assert!(sentence.contains("another stack"), "{sentence}");
+            yielder.suspend(2);
+        })
+        .unwrap();
+        assert_eq!(coroutine.resume(()), Yielded(2));
+        assert_eq!(coroutine.resume(()), Complete(()));
+    });
+}

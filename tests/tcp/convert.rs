@@ -275,3 +275,53 @@ fn conversions_need_no_runtime() {
     drop(client);
     assert_eq!(thread.join().unwrap(), 0);
 }
+
+#[test]
+fn a_clone_that_goes_to_std_leaves_the_other_non_blocking() {
+    run(|| {
+        let (client, mut server) = pair();
+        drop(net::TcpStream::from(server.try_clone().unwrap()));
+        let reader = spawn(move || server.read(&mut [0; 1]).unwrap());
+        fiber::yield_now();
+        // Had it blocked the thread, nobody would be here.
+        drop(client);
+        assert_eq!(reader.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_duplicate_that_is_made_to_block_does_not_block_the_worker() {
+    run(|| {
+        let (client, server) = std_pair();
+        let duplicate = server.try_clone().unwrap();
+        let mut server = TcpStream::from(server);
+        duplicate.set_nonblocking(false).unwrap();
+        let reader = spawn(move || server.read(&mut [0; 1]).unwrap());
+        fiber::yield_now();
+        drop(client);
+        assert_eq!(reader.join().unwrap(), 0);
+    });
+}
+
+#[test]
+fn non_blocking_mode_of_std_goes_along() {
+    run(|| {
+        let (_client, server) = std_pair();
+        server.set_nonblocking(true).unwrap();
+        let mut server = TcpStream::from(server);
+        assert_eq!(server.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        let mut server = net::TcpStream::from(server);
+        assert_eq!(server.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}
+
+#[test]
+fn empty_buffers_ask_the_socket_nothing() {
+    run(|| {
+        let (mut client, _server) = pair();
+        client.shutdown(net::Shutdown::Write).unwrap();
+        assert_eq!(client.write_vectored(&[]).unwrap(), 0);
+        assert_eq!(client.write_vectored(&[std::io::IoSlice::new(&[])]).unwrap(), 0);
+        assert_eq!(client.read_vectored(&mut []).unwrap(), 0);
+    });
+}
