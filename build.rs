@@ -11,9 +11,20 @@ fn main() {
         }
     }
     println!("cargo::rerun-if-env-changed=CI");
+    choose_reactors();
     compile_shim();
     #[cfg(feature = "buildtime_bindgen")]
     generate_bindings();
+}
+
+/// Sets `cfg(kapok_io_uring)` for the targets that have the io-uring crate, which Cargo.toml lists.
+fn choose_reactors() {
+    println!("cargo::rustc-check-cfg=cfg(kapok_io_uring)");
+    let target = |part: &str| std::env::var(format!("CARGO_CFG_TARGET_{part}")).expect("Cargo sets the target");
+    let has_bindings = ["x86_64", "aarch64", "riscv64", "loongarch64", "powerpc64"];
+    if target("OS") == "linux" && has_bindings.contains(&target("ARCH").as_str()) {
+        println!("cargo::rustc-cfg=kapok_io_uring");
+    }
 }
 
 fn compile_shim() {

@@ -1,7 +1,7 @@
 //! The reactor: operations in, completions out.
 //!
 //! Start at [`backend`], which states the contract; then [`readiness`], which implements it for every kernel that reports
-//! readiness; then [`epoll`], which is such a kernel. [`op`] is what passes between the scheduler and a backend.
+//! readiness; then [`epoll`], which is such a kernel, and `uring`, which implements the contract itself. [`op`] is what passes between the scheduler and a backend.
 
 #![allow(
     unsafe_code,
@@ -17,6 +17,8 @@ mod readiness;
 mod selector;
 #[cfg(test)]
 mod tests;
+#[cfg(kapok_io_uring)]
+mod uring;
 
 use std::fmt;
 use std::io;
@@ -31,6 +33,8 @@ pub(crate) use op::{Kind, Op, Outcome, Source};
 use epoll::Epoll;
 use poll::Poll;
 use readiness::Readiness;
+#[cfg(kapok_io_uring)]
+use uring::Uring;
 
 /// An I/O interface of a kernel.
 ///
@@ -47,6 +51,8 @@ use readiness::Readiness;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReactorKind {
+    /// `io_uring(7)`, Linux 5.13 and newer, at its best from 6.1 on.
+    IoUring,
     /// `epoll(7)`, Linux.
     Epoll,
     /// `poll(2)`, any POSIX system; slow with many descriptors.
@@ -54,7 +60,12 @@ pub enum ReactorKind {
 }
 
 /// What this build has, best first.
-const AVAILABLE: &[ReactorKind] = &[ReactorKind::Epoll, ReactorKind::Poll];
+const AVAILABLE: &[ReactorKind] = &[
+    #[cfg(kapok_io_uring)]
+    ReactorKind::IoUring,
+    ReactorKind::Epoll,
+    ReactorKind::Poll,
+];
 
 impl ReactorKind {
     /// The reactors of this build, best first.
@@ -67,6 +78,7 @@ impl ReactorKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            ReactorKind::IoUring => "io_uring",
             ReactorKind::Epoll => "epoll",
             ReactorKind::Poll => "poll",
         }
@@ -115,6 +127,8 @@ impl FromStr for ReactorKind {
 /// The backend of a worker: which one is decided at run time, and every case is seen here.
 #[derive(Debug)]
 pub(crate) enum Reactor {
+    #[cfg(kapok_io_uring)]
+    IoUring(Box<Uring>),
     Epoll(Readiness<Epoll>),
     Poll(Readiness<Poll>),
 }
@@ -122,6 +136,8 @@ pub(crate) enum Reactor {
 macro_rules! each {
     ($self:expr, $backend:ident => $body:expr) => {
         match $self {
+            #[cfg(kapok_io_uring)]
+            Reactor::IoUring($backend) => $body,
             Reactor::Epoll($backend) => $body,
             Reactor::Poll($backend) => $body,
         }
@@ -153,6 +169,10 @@ impl Reactor {
 
     fn open_kind(kind: ReactorKind) -> io::Result<Reactor> {
         Ok(match kind {
+            #[cfg(kapok_io_uring)]
+            ReactorKind::IoUring => Reactor::IoUring(Box::new(Uring::new()?)),
+            #[cfg(not(kapok_io_uring))]
+            ReactorKind::IoUring => return Err(io::Error::new(io::ErrorKind::Unsupported, "it is not in this build")),
             ReactorKind::Epoll => Reactor::Epoll(Readiness::new(Epoll::new()?)),
             ReactorKind::Poll => Reactor::Poll(Readiness::new(Poll::new()?)),
         })
@@ -160,6 +180,8 @@ impl Reactor {
 
     pub(crate) fn kind(&self) -> ReactorKind {
         match self {
+            #[cfg(kapok_io_uring)]
+            Reactor::IoUring(_) => ReactorKind::IoUring,
             Reactor::Epoll(_) => ReactorKind::Epoll,
             Reactor::Poll(_) => ReactorKind::Poll,
         }

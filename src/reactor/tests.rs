@@ -17,6 +17,8 @@ use crate::sys::socket::Address;
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
+        #[cfg(kapok_io_uring)]
+        contract!(@ io_uring IoUring: $($case),*);
         contract!(@ epoll Epoll: $($case),*);
         contract!(@ poll Poll: $($case),*);
     };
@@ -25,7 +27,9 @@ macro_rules! contract {
             $(
                 #[test]
                 fn $case() {
-                    super::$case(&mut super::open(super::ReactorKind::$kind));
+                    if let Some(mut reactor) = super::open(super::ReactorKind::$kind) {
+                        super::$case(&mut reactor);
+                    }
                 }
             )*
         }
@@ -57,14 +61,24 @@ contract!(
     duplicate_left_open_does_not_confuse_the_next_owner,
 );
 
-fn open(kind: ReactorKind) -> Reactor {
-    Reactor::open(Some(kind)).expect("a backend of this build starts on its own system")
+/// Opens one; `None`, visibly, where the system forbids what it needs, unless `KAPOK_REQUIRE_REACTORS` names it.
+pub(super) fn open(kind: ReactorKind) -> Option<Reactor> {
+    match Reactor::open(Some(kind)) {
+        Ok(reactor) => Some(reactor),
+        Err(error) => {
+            let required = std::env::var("KAPOK_REQUIRE_REACTORS").unwrap_or_default();
+            let may_be_refused = kind == ReactorKind::IoUring && !required.split(',').any(|name| name == kind.name());
+            assert!(may_be_refused, "{error}");
+            writeln!(io::stderr(), "SKIP {kind}: {error}").unwrap();
+            None
+        }
+    }
 }
 
 /// One operation with its buffer, pinned on the heap instead of in a fiber's frame.
-struct Pending {
-    op: Pin<Box<Op>>,
-    buf: Box<[u8]>,
+pub(super) struct Pending {
+    pub(super) op: Pin<Box<Op>>,
+    pub(super) buf: Box<[u8]>,
     _address: Box<Cell<Address>>,
 }
 
@@ -80,15 +94,15 @@ impl Pending {
         }
     }
 
-    fn recv(source: Source, len: usize) -> Pending {
+    pub(super) fn recv(source: Source, len: usize) -> Pending {
         Pending::recv_with(source, len, 0)
     }
 
-    fn recv_with(source: Source, len: usize, flags: libc::c_int) -> Pending {
+    pub(super) fn recv_with(source: Source, len: usize, flags: libc::c_int) -> Pending {
         Pending::new(source, len, |buf, _| Kind::Recv { buf, len, flags })
     }
 
-    fn send(source: Source, len: usize) -> Pending {
+    pub(super) fn send(source: Source, len: usize) -> Pending {
         Pending::new(source, len, |buf, _| Kind::Send {
             buf,
             len,
@@ -96,7 +110,7 @@ impl Pending {
         })
     }
 
-    fn accept(source: Source) -> Pending {
+    pub(super) fn accept(source: Source) -> Pending {
         Pending::new(source, 0, |_, address| Kind::Accept { address })
     }
 
@@ -111,27 +125,27 @@ impl Pending {
         })
     }
 
-    fn ptr(&self) -> NonNull<Op> {
+    pub(super) fn ptr(&self) -> NonNull<Op> {
         NonNull::from(&*self.op)
     }
 
-    fn submit(&self, reactor: &mut Reactor) -> Submitted {
+    pub(super) fn submit(&self, reactor: &mut Reactor) -> Submitted {
         // SAFETY: pinned on the heap, with its buffers, until the test ends, which is after it has completed.
         unsafe { reactor.submit(self.ptr()) }
     }
 
-    fn submit_pending(&self, reactor: &mut Reactor) {
+    pub(super) fn submit_pending(&self, reactor: &mut Reactor) {
         assert_eq!(self.submit(reactor), Submitted::Pending);
     }
 
-    fn cancel(&self, reactor: &mut Reactor) {
+    pub(super) fn cancel(&self, reactor: &mut Reactor) {
         // SAFETY: submitted, and not handed out.
         unsafe { reactor.cancel(self.ptr()) };
     }
 }
 
 /// A connected pair: ours does not block and is known by its source, theirs is a plain blocking socket.
-fn pair() -> (TcpStream, Source, TcpStream) {
+pub(super) fn pair() -> (TcpStream, Source, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (ours, _) = listener.accept().unwrap();
@@ -143,7 +157,7 @@ fn pair() -> (TcpStream, Source, TcpStream) {
 
 /// Turns until `count` operations have completed; they are returned in order.
 #[track_caller]
-fn completions(reactor: &mut Reactor, count: usize) -> Vec<NonNull<Op>> {
+pub(super) fn completions(reactor: &mut Reactor, count: usize) -> Vec<NonNull<Op>> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut done = Vec::new();
     while done.len() < count {
@@ -160,22 +174,21 @@ fn completions(reactor: &mut Reactor, count: usize) -> Vec<NonNull<Op>> {
 }
 
 #[track_caller]
-fn nothing_completes(reactor: &mut Reactor) {
+pub(super) fn nothing_completes(reactor: &mut Reactor) {
     reactor.turn(Some(Duration::from_millis(20))).unwrap();
     assert!(reactor.next_completed().is_none());
 }
 
 fn done_at_once_when_nothing_has_to_wait(reactor: &mut Reactor) {
     let (_ours, source, mut theirs) = pair();
+    let send = Pending::send(source, 3);
+    assert_eq!(send.submit(reactor), Submitted::Done(Ok(3)));
     theirs.write_all(b"hello").unwrap();
     // The bytes may take a moment on their way; what counts is that a submitted operation that is done stays silent.
     let first = Pending::recv(source, 5);
     if first.submit(reactor) == Submitted::Pending {
         completions(reactor, 1);
     }
-    theirs.write_all(b"again").unwrap();
-    let send = Pending::send(source, 3);
-    assert_eq!(send.submit(reactor), Submitted::Done(Ok(3)));
     reactor.turn(Some(Duration::ZERO)).unwrap();
     assert!(reactor.next_completed().is_none());
     assert_eq!(reactor.pending(), 0);

@@ -39,8 +39,19 @@ impl Address {
         }
     }
 
-    fn as_ptr(&self) -> *const libc::sockaddr {
+    pub(crate) fn as_ptr(&self) -> *const libc::sockaddr {
         (&raw const self.storage).cast()
+    }
+
+    pub(crate) fn len(&self) -> libc::socklen_t {
+        self.len
+    }
+
+    /// The places of an address and of its length for a kernel that writes them, which may read the length first: it is
+    /// all the room there is.
+    pub(crate) fn out_pointers(&mut self) -> (*mut libc::sockaddr, *mut libc::socklen_t) {
+        self.len = socklen::<libc::sockaddr_storage>();
+        ((&raw mut self.storage).cast(), &raw mut self.len)
     }
 
     /// # Safety
@@ -131,7 +142,7 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
 /// `bind(2)`.
 pub(crate) fn bind(fd: RawFd, address: &Address) -> io::Result<()> {
     // `address` holds `len` valid bytes.
-    syscall!(bind(fd, address.as_ptr(), address.len)).map(drop)
+    syscall!(bind(fd, address.as_ptr(), address.len())).map(drop)
 }
 
 /// `listen(2)`.
@@ -142,8 +153,7 @@ pub(crate) fn listen(fd: RawFd, backlog: c_int) -> io::Result<()> {
 /// `accept(2)`; the new descriptor does not block and is closed on exec.
 pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
     retry(|| {
-        address.len = socklen::<libc::sockaddr_storage>();
-        let (storage, len) = ((&raw mut address.storage).cast(), &raw mut address.len);
+        let (storage, len) = address.out_pointers();
         // `storage` has room for `len` bytes.
         syscall!(accept4(fd, storage, len, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK))
     })
@@ -151,7 +161,7 @@ pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
 
 /// `connect(2)`: the first call, on a socket that does not block.
 pub(crate) fn connect(fd: RawFd, address: &Address) -> io::Result<()> {
-    match syscall!(connect(fd, address.as_ptr(), address.len)) {
+    match syscall!(connect(fd, address.as_ptr(), address.len())) {
         // Interrupted, it goes on in the background, and must not be called again.
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Err(io::Error::from_raw_os_error(libc::EINPROGRESS))

@@ -1,0 +1,100 @@
+//! What comes out of the ring, and what follows from it.
+
+use std::ptr::NonNull;
+
+use io_uring::cqueue;
+
+use super::super::op::{Kind, Op, Outcome};
+use super::Uring;
+use super::entry::Token;
+use super::setup::Mode;
+
+impl Uring {
+    /// Takes what the kernel has completed.
+    pub(super) fn reap(&mut self) {
+        let mut reaped = std::mem::take(&mut self.reaped);
+        self.ring.reap(&mut reaped);
+        for completion in reaped.drain(..) {
+            self.apply(&completion);
+        }
+        self.reaped = reaped;
+    }
+
+    fn apply(&mut self, completion: &cqueue::Entry) {
+        let (result, flags) = (completion.result(), completion.flags());
+        match Token::from_bits(completion.user_data()) {
+            Token::Cancel => {}
+            Token::Bell => {
+                self.rung = true;
+                // The kernel gives up where it could not report a ring.
+                if !cqueue::more(flags) {
+                    if result < 0 {
+                        log::debug!("io_uring: the bell is watched anew: errno {}", -result);
+                    }
+                    self.watch_bell();
+                }
+            }
+            // Not the last word about it.
+            Token::Op(_) | Token::Poll(_) if cqueue::more(flags) || cqueue::notif(flags) => {}
+            Token::Op(op) => self.came_back(op, result, flags),
+            Token::Poll(op) => self.became_ready(op, result),
+        }
+    }
+
+    /// The kernel is through with an operation.
+    fn came_back(&mut self, op: NonNull<Op>, result: i32, flags: u32) {
+        // SAFETY: the kernel had it, so it was pending, so it is alive.
+        let it = unsafe { op.as_ref() };
+        let cancelled = self.lane_of(it).cancelled;
+        let outcome = match (outcome_of(result), &it.kind) {
+            (Err(libc::EAGAIN | libc::EINTR), _) if cancelled => Err(libc::ECANCELED),
+            // Interrupted, it goes on in the background, and must not be begun again.
+            (Err(libc::EINTR | libc::EINPROGRESS), Kind::Connect { started, .. }) => {
+                started.set(true);
+                return self.poll_for(op);
+            }
+            (outcome, Kind::Connect { .. }) => outcome,
+            (Err(libc::EAGAIN | libc::EINTR), _) => return self.poll_for(op),
+            (outcome, _) => outcome,
+        };
+        // The flag is as old as the mode.
+        let more = (self.ring.mode() >= Mode::Cooperative).then(|| cqueue::sock_nonempty(flags));
+        self.entry(it.source).learn_completed(it, outcome, more);
+        self.end(op, outcome);
+    }
+
+    /// The descriptor became ready that an operation waits for.
+    fn became_ready(&mut self, op: NonNull<Op>, result: i32) {
+        // SAFETY: the kernel had it, so it was pending, so it is alive.
+        let it = unsafe { op.as_ref() };
+        let cancelled = self.lane_of(it).cancelled;
+        let outcome = match outcome_of(result) {
+            // SAFETY: pending, so its buffers are valid.
+            Ok(_) => unsafe { it.attempt() },
+            Err(errno) => Some(Err(errno)),
+        };
+        match outcome {
+            Some(outcome) => {
+                self.entry(it.source).learn_plain(it, Some(outcome));
+                self.end(op, outcome);
+            }
+            None if cancelled => self.end(op, Err(libc::ECANCELED)),
+            None => self.poll_for(op),
+        }
+    }
+
+    /// Ends the operation that the kernel has had, and begins the next one.
+    fn end(&mut self, op: NonNull<Op>, outcome: Outcome) {
+        // SAFETY: pending, so alive.
+        let it = unsafe { op.as_ref() };
+        let lane = self.lane_of(it);
+        debug_assert_eq!(lane.in_kernel, Some(op));
+        lane.in_kernel = None;
+        self.finish(op, outcome);
+        self.advance(it.source, it.direction());
+    }
+}
+
+fn outcome_of(result: i32) -> Outcome {
+    usize::try_from(result).map_err(|_| -result)
+}
