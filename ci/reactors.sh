@@ -1,6 +1,6 @@
 #!/bin/sh
-# The suite on the reactors that are not the first choice of every machine, and on the one that some machines refuse: here
-# it must work. Under the other engine's default each; .ci/run's other test runs leave the choice to Kapok.
+# The whole suite under each reactor of the build, with nothing skipped: ci/reactors.sh [cargo's flags]. The other test runs
+# leave the choice to Kapok, which takes the first that works.
 set -eu
 cd "$(dirname "$0")/.."
 export KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1
