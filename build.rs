@@ -17,13 +17,46 @@ fn main() {
     generate_bindings();
 }
 
-/// Sets `cfg(kapok_io_uring)` for the targets that have the io-uring crate, which Cargo.toml lists.
+/// Sets `cfg(kapok_io_uring)` for the targets that have the io-uring crate, which Cargo.toml lists; and `cfg(kqueue)` where
+/// there is one: by the system, or on Linux by what stands in for it in tests.
 fn choose_reactors() {
-    println!("cargo::rustc-check-cfg=cfg(kapok_io_uring)");
-    let target = |part: &str| std::env::var(format!("CARGO_CFG_TARGET_{part}")).expect("Cargo sets the target");
+    const SYSTEMS: [&str; 9] = [
+        "dragonfly",
+        "freebsd",
+        "ios",
+        "macos",
+        "netbsd",
+        "openbsd",
+        "tvos",
+        "visionos",
+        "watchos",
+    ];
+    println!("cargo::rustc-check-cfg=cfg(kapok_io_uring, kqueue, kapok_libkqueue)");
+    println!("cargo::rerun-if-env-changed=KAPOK_LIBKQUEUE");
+    let system = std::env::var("CARGO_CFG_TARGET_OS").expect("Cargo sets it");
+    let machine = std::env::var("CARGO_CFG_TARGET_ARCH").expect("Cargo sets it");
     let has_bindings = ["x86_64", "aarch64", "riscv64", "loongarch64", "powerpc64"];
-    if target("OS") == "linux" && has_bindings.contains(&target("ARCH").as_str()) {
+    if system == "linux" && has_bindings.contains(&machine.as_str()) {
         println!("cargo::rustc-cfg=kapok_io_uring");
+    }
+    let model = std::env::var_os("CARGO_CFG_KAPOK_KQUEUE_MODEL").is_some();
+    let libkqueue = std::env::var("KAPOK_LIBKQUEUE")
+        .ok()
+        .filter(|prefix| !prefix.is_empty());
+    if let Some(prefix) = &libkqueue {
+        assert!(
+            system == "linux" && !model,
+            "KAPOK_LIBKQUEUE is for Linux, and not together with kapok_kqueue_model"
+        );
+        println!("cargo::rustc-cfg=kapok_libkqueue");
+        println!("cargo::rustc-link-search=native={prefix}/lib");
+        println!("cargo::rustc-link-lib=static=kqueue");
+    }
+    if model {
+        println!("cargo::rustc-cfg=kapok_kqueue_model"); // RUSTFLAGS does not reach the tests in the documentation
+    }
+    if SYSTEMS.contains(&system.as_str()) || model || libkqueue.is_some() {
+        println!("cargo::rustc-cfg=kqueue");
     }
 }
 

@@ -294,11 +294,12 @@ fn where_no_thread_can_be_had_the_fiber_does_the_work() {
         };
         run(|| {
             let here = thread::current().id();
+            let (soft, hard) = rlimit::getrlimit(rlimit::Resource::AS).expect("there is always a limit");
             // A thread's stack takes 2 MiB, and there is less than that.
-            let limit = pages * 4096 + (1 << 20);
-            rlimit::setrlimit(rlimit::Resource::AS, limit, rlimit::INFINITY).expect("one may have less");
+            let less = pages * 4096 + (1 << 20);
+            rlimit::setrlimit(rlimit::Resource::AS, less, hard).expect("one may have less");
             let there = blocking(|| thread::current().id());
-            rlimit::setrlimit(rlimit::Resource::AS, rlimit::INFINITY, rlimit::INFINITY).expect("as before");
+            rlimit::setrlimit(rlimit::Resource::AS, soft, hard).expect("as before");
             assert_eq!(there, here);
             assert_ne!(blocking(|| thread::current().id()), here, "now there is room");
         });

@@ -195,7 +195,7 @@ impl Socket {
         let kind = Kind::Send {
             buf: NonNull::from(buf).cast(),
             len: buf.len(),
-            flags: SEND_FLAGS,
+            flags: socket::NO_SIGNAL,
         };
         // SAFETY: `buf` is borrowed until this returns.
         unsafe { perform(self.source, kind, self.patience(&self.mode.write_timeout)) }
@@ -210,7 +210,7 @@ impl Socket {
         let mut message = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
         let kind = Kind::SendMsg {
             message: NonNull::from(&mut message),
-            flags: SEND_FLAGS,
+            flags: socket::NO_SIGNAL,
         };
         // SAFETY: `message` and `bufs` are not touched until this returns.
         unsafe { perform(self.source, kind, self.patience(&self.mode.write_timeout)) }
@@ -302,9 +302,6 @@ impl Socket {
         self.mode.closed.load(Ordering::Acquire)
     }
 }
-
-/// Like std: a peer that is gone is an error to be returned, not a signal.
-const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
 
 /// More buffers than this the kernel refuses; the rest is the caller's next call.
 const MAX_BUFFERS: usize = 1024;

@@ -147,6 +147,7 @@ impl Selector for Epoll {
                 read_closed: broken || has(libc::EPOLLRDHUP),
                 write_closed: broken,
                 urgent: has(libc::EPOLLPRI),
+                error: None,
             }
         }));
         Ok(())

@@ -10,7 +10,10 @@
 
 mod backend;
 mod bell;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+#[cfg(kqueue)]
+mod kqueue;
 mod op;
 mod poll;
 mod readiness;
@@ -30,7 +33,10 @@ pub(crate) use backend::{Backend, Submitted};
 pub(crate) use bell::Bell;
 pub(crate) use op::{Kind, Op, Outcome, Source};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use epoll::Epoll;
+#[cfg(kqueue)]
+use kqueue::Kqueue;
 use poll::Poll;
 use readiness::Readiness;
 #[cfg(kapok_io_uring)]
@@ -42,8 +48,8 @@ use uring::Uring;
 /// the best that works is taken. One that is asked for and cannot be had is an error, never silently another.
 ///
 /// ```
-/// let kind: kapok::ReactorKind = "epoll".parse()?;
-/// assert_eq!(kind.to_string(), "epoll");
+/// let kind: kapok::ReactorKind = "poll".parse()?;
+/// assert_eq!(kind.to_string(), "poll");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
@@ -54,16 +60,23 @@ pub enum ReactorKind {
     /// `io_uring(7)`, Linux 5.13 and newer, at its best from 6.1 on.
     IoUring,
     /// `epoll(7)`, Linux.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     Epoll,
+    /// `kqueue(2)`, the BSDs and Apple's systems.
+    #[cfg(kqueue)]
+    Kqueue,
     /// `poll(2)`, any POSIX system; slow with many descriptors.
     Poll,
 }
 
 /// What this build has, best first.
 const AVAILABLE: &[ReactorKind] = &[
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    ReactorKind::Epoll,
     #[cfg(kapok_io_uring)]
     ReactorKind::IoUring,
-    ReactorKind::Epoll,
+    #[cfg(kqueue)]
+    ReactorKind::Kqueue,
     ReactorKind::Poll,
 ];
 
@@ -79,7 +92,10 @@ impl ReactorKind {
     pub fn name(self) -> &'static str {
         match self {
             ReactorKind::IoUring => "io_uring",
+            #[cfg(any(target_os = "linux", target_os = "android"))]
             ReactorKind::Epoll => "epoll",
+            #[cfg(kqueue)]
+            ReactorKind::Kqueue => "kqueue",
             ReactorKind::Poll => "poll",
         }
     }
@@ -129,7 +145,10 @@ impl FromStr for ReactorKind {
 pub(crate) enum Reactor {
     #[cfg(kapok_io_uring)]
     IoUring(Box<Uring>),
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     Epoll(Readiness<Epoll>),
+    #[cfg(kqueue)]
+    Kqueue(Readiness<Kqueue>),
     Poll(Readiness<Poll>),
 }
 
@@ -138,7 +157,10 @@ macro_rules! each {
         match $self {
             #[cfg(kapok_io_uring)]
             Reactor::IoUring($backend) => $body,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
             Reactor::Epoll($backend) => $body,
+            #[cfg(kqueue)]
+            Reactor::Kqueue($backend) => $body,
             Reactor::Poll($backend) => $body,
         }
     };
@@ -173,7 +195,10 @@ impl Reactor {
             ReactorKind::IoUring => Reactor::IoUring(Box::new(Uring::new()?)),
             #[cfg(not(kapok_io_uring))]
             ReactorKind::IoUring => return Err(io::Error::new(io::ErrorKind::Unsupported, "it is not in this build")),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
             ReactorKind::Epoll => Reactor::Epoll(Readiness::new(Epoll::new()?)),
+            #[cfg(kqueue)]
+            ReactorKind::Kqueue => Reactor::Kqueue(Readiness::new(Kqueue::new()?)),
             ReactorKind::Poll => Reactor::Poll(Readiness::new(Poll::new()?)),
         })
     }
@@ -182,7 +207,10 @@ impl Reactor {
         match self {
             #[cfg(kapok_io_uring)]
             Reactor::IoUring(_) => ReactorKind::IoUring,
+            #[cfg(any(target_os = "linux", target_os = "android"))]
             Reactor::Epoll(_) => ReactorKind::Epoll,
+            #[cfg(kqueue)]
+            Reactor::Kqueue(_) => ReactorKind::Kqueue,
             Reactor::Poll(_) => ReactorKind::Poll,
         }
     }

@@ -120,6 +120,7 @@ impl Selector for Poll {
                 read_closed: broken,
                 write_closed: broken,
                 urgent: false,
+                error: None,
             });
             entry.events &= !entry.revents;
             if broken || entry.events == 0 {

@@ -45,6 +45,8 @@ struct Entry {
     /// Which use of the number this is about; 0: none.
     generation: u64,
     registered: bool,
+    /// One of its directions was given up by the kernel: to be registered again when something has to wait.
+    lapsed: bool,
     /// Urgent data was seen: a short read does not mean an empty socket.
     urgent: bool,
     read: Lane,
@@ -80,6 +82,11 @@ impl<S: Selector> Readiness<S> {
             completed: OpList::default(),
             pending: 0,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn selector(&self) -> &S {
+        &self.selector
     }
 
     /// The entry of a source, begun afresh where the number was last used by another one.
@@ -182,6 +189,23 @@ impl<S: Selector> Readiness<S> {
         }
         self.advance(index, Direction::Read);
         self.advance(index, Direction::Write);
+        if let Some(errno) = event.error {
+            for (direction, concerned) in [(Direction::Read, event.readable), (Direction::Write, event.writable)] {
+                if concerned {
+                    self.give_up(index, direction, errno);
+                }
+            }
+        }
+    }
+
+    /// Ends what still waits in a direction of which nothing more may be reported.
+    fn give_up(&mut self, index: usize, direction: Direction, errno: i32) {
+        let entry = &mut self.entries[index];
+        entry.lapsed = true;
+        entry.lane(direction).ready = true;
+        while let Some(op) = self.entries[index].lane(direction).waiting.pop_front() {
+            self.finish(op, Err(errno));
+        }
     }
 
     fn cancel_lane(&mut self, source: Source, direction: Direction) {
@@ -218,7 +242,7 @@ impl<S: Selector> Backend for Readiness<S> {
         let it = unsafe { op.as_ref() };
         let (source, direction) = (it.source, it.direction());
         let entry = self.entry(source);
-        let (registered, urgent) = (entry.registered, entry.urgent);
+        let (registered, urgent) = (entry.registered && !entry.lapsed, entry.urgent);
         let lane = entry.lane(direction);
         if lane.ready && lane.waiting.is_empty() {
             // SAFETY: alive and valid, by the contract.
@@ -230,7 +254,9 @@ impl<S: Selector> Backend for Readiness<S> {
             if let Err(error) = self.register(source) {
                 return Submitted::Done(Err(error.raw_os_error().unwrap_or(libc::EIO)));
             }
-            self.entry(source).registered = true;
+            let entry = self.entry(source);
+            entry.registered = true;
+            entry.lapsed = false;
         }
         // SAFETY: in no list, and it stays alive, by the contract.
         unsafe { self.entry(source).lane(direction).waiting.push_back(op) };

@@ -24,6 +24,9 @@ pub(crate) struct Event {
     pub(crate) write_closed: bool,
     /// Urgent data is about: a read may stop short of what there is.
     pub(crate) urgent: bool,
+    /// An errno that came with it: it could not be watched, or is broken. What an attempt in the directions that this is
+    /// about does not settle ends with it, as nothing more may be reported of them.
+    pub(crate) error: Option<i32>,
 }
 
 /// A kernel's way to watch descriptors.

@@ -6,28 +6,41 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
 
 use super::op::OpList;
+use super::selector::{Event, Selector};
 use super::*;
+use crate::sys::Direction;
 use crate::sys::socket::Address;
 
 macro_rules! contract {
     ($($case:ident),* $(,)?) => {
         #[cfg(kapok_io_uring)]
         contract!(@ io_uring IoUring: $($case),*);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         contract!(@ epoll Epoll: $($case),*);
+        #[cfg(kqueue)]
+        contract!(@ kqueue_batched = Some(kqueues::open(Changes::Batched)); $($case),*);
+        #[cfg(kqueue)]
+        contract!(@ kqueue_immediate = Some(kqueues::open(Changes::Immediate)); $($case),*);
+        #[cfg(kqueue)]
+        contract!(@ kqueue_pipe = Some(kqueues::open_with_pipe()); $($case),*);
         contract!(@ poll Poll: $($case),*);
     };
     (@ $module:ident $kind:ident: $($case:ident),*) => {
+        contract!(@ $module = open(ReactorKind::$kind); $($case),*);
+    };
+    (@ $module:ident = $open:expr; $($case:ident),*) => {
         mod $module {
+            use super::*;
             $(
                 #[test]
                 fn $case() {
-                    if let Some(mut reactor) = super::open(super::ReactorKind::$kind) {
+                    if let Some(mut reactor) = $open {
                         super::$case(&mut reactor);
                     }
                 }
@@ -106,7 +119,7 @@ impl Pending {
         Pending::new(source, len, |buf, _| Kind::Send {
             buf,
             len,
-            flags: libc::MSG_NOSIGNAL,
+            flags: crate::sys::socket::NO_SIGNAL,
         })
     }
 
@@ -518,7 +531,15 @@ fn more_ready_descriptors_than_one_batch(reactor: &mut Reactor) {
         "this test wants {} descriptors; see ulimit -n",
         3 * MANY
     );
-    let mut all: Vec<_> = (0..MANY).map(|_| pair()).collect();
+    // Not over TCP, where so many connections of so many backends would use the ports up.
+    let mut all: Vec<_> = (0..MANY)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let source = Source::new(ours.as_raw_fd());
+            (ours, source, theirs)
+        })
+        .collect();
     let recvs: Vec<_> = all.iter().map(|(_, source, _)| Pending::recv(*source, 1)).collect();
     for recv in &recvs {
         recv.submit_pending(reactor);
@@ -548,6 +569,85 @@ fn duplicate_left_open_does_not_confuse_the_next_owner(reactor: &mut Reactor) {
     theirs.write_all(b"hello").unwrap();
     completions(reactor, 1);
     assert_eq!(&*recv.buf, b"hello");
+}
+
+#[cfg(kqueue)]
+use super::kqueue::Changes;
+
+/// Both ways to hand over changes, and the bell of a kernel without user events.
+#[cfg(kqueue)]
+mod kqueues {
+    use super::super::Readiness;
+    use super::super::kqueue::{Changes, Kqueue};
+    use super::Reactor;
+
+    pub(super) fn open(changes: Changes) -> Reactor {
+        Reactor::Kqueue(Readiness::new(Kqueue::with_user_bell(changes).unwrap()))
+    }
+
+    pub(super) fn open_with_pipe() -> Reactor {
+        Reactor::Kqueue(Readiness::new(Kqueue::with_pipe_bell(Changes::Batched).unwrap()))
+    }
+}
+
+/// A selector that fails in one direction each time that something was registered.
+struct Failing {
+    registered: usize,
+    token: Option<u64>,
+}
+
+impl Selector for Failing {
+    fn register(&mut self, _fd: RawFd, token: u64) -> io::Result<()> {
+        self.registered += 1;
+        self.token = Some(token);
+        Ok(())
+    }
+
+    fn deregister(&mut self, _fd: RawFd, _still_open: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wait(&mut self, _timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
+        events.extend(self.token.take().map(|token| Event {
+            token,
+            readable: true,
+            error: Some(libc::ENOMEM),
+            ..Event::default()
+        }));
+        Ok(())
+    }
+
+    fn bell(&self) -> Bell {
+        unreachable!("nobody rings")
+    }
+}
+
+#[test]
+fn a_direction_that_cannot_be_watched_ends_what_waits_there_and_is_tried_again() {
+    let mut backend = Readiness::new(Failing {
+        registered: 0,
+        token: None,
+    });
+    let (_ours, source, mut theirs) = pair();
+    for round in 1..=2 {
+        let [first, second] = [(); 2].map(|()| Pending::recv(source, 1));
+        for recv in [&first, &second] {
+            // SAFETY: pinned on the heap, with its buffer, until it has completed.
+            assert_eq!(unsafe { backend.submit(recv.ptr()) }, Submitted::Pending);
+        }
+        if round == 2 {
+            // What an attempt gets all the same is not lost.
+            theirs.write_all(b"x").unwrap();
+            crate::sys::wait_ready(source.fd, Direction::Read, None).unwrap();
+        }
+        backend.turn(None).unwrap();
+        let done: Vec<_> = std::iter::from_fn(|| backend.next_completed()).collect();
+        assert_eq!(done, [first.ptr(), second.ptr()]);
+        let expected = if round == 2 { Ok(1) } else { Err(libc::ENOMEM) };
+        assert_eq!(first.op.outcome(), Some(expected));
+        assert_eq!(second.op.outcome(), Some(Err(libc::ENOMEM)));
+        assert_eq!(backend.selector().registered, round);
+    }
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code, reason = "the boundary to libc")]
 
+#[cfg(kqueue)]
+pub(crate) mod kqueue;
 pub(crate) mod socket;
 
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
 /// Calls a libc function that answers `-1` for failure; the value, or the errno as it was right after the call.
@@ -74,9 +76,13 @@ pub(crate) fn milliseconds_rounded_up(duration: Duration) -> libc::c_int {
     libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX)
 }
 
+/// Has `fd` closed on exec.
+pub(crate) fn set_cloexec(fd: impl AsFd) -> io::Result<()> {
+    syscall!(fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC)).map(drop)
+}
+
 /// Makes `fd` answer `EAGAIN` where it would block, or no longer; whether it did before.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
-    use std::os::fd::AsRawFd;
     let fd = fd.as_raw_fd();
     let old = syscall!(fcntl(fd, libc::F_GETFL))?;
     let new = if nonblocking {

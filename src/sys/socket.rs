@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::{retry, syscall};
 
@@ -130,13 +130,41 @@ pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     } else {
         libc::AF_INET6
     };
-    let fd = syscall!(socket(
-        af,
-        libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-        0
-    ))?;
+    let fd = syscall!(socket(af, libc::SOCK_STREAM | BORN, 0))?;
     // SAFETY: a new descriptor that nobody else owns.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    bring_up(&fd)?;
+    Ok(fd)
+}
+
+// A socket does not block, is closed on exec, and is written to without a signal when its peer is gone. Most systems make
+// it so, and take the last with each call; Apple's have to be told afterwards.
+
+/// What a socket is made with.
+#[cfg(not(target_vendor = "apple"))]
+const BORN: c_int = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+#[cfg(target_vendor = "apple")]
+const BORN: c_int = 0;
+
+/// What `send` and `sendmsg` take, so that a peer that is gone is an error and not a signal.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const NO_SIGNAL: c_int = libc::MSG_NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+pub(crate) const NO_SIGNAL: c_int = 0;
+
+/// Does to a new socket what it could not be made with.
+#[cfg(not(target_vendor = "apple"))]
+#[expect(clippy::unnecessary_wraps, reason = "it may fail on Apple's systems")]
+fn bring_up(_fd: &OwnedFd) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_vendor = "apple")]
+fn bring_up(fd: &OwnedFd) -> io::Result<()> {
+    use std::os::fd::AsFd;
+    super::set_cloexec(fd)?;
+    super::set_nonblocking(fd.as_fd(), true)?;
+    set_option::<c_int>(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NOSIGPIPE, &1)
 }
 
 /// `bind(2)`.
@@ -152,11 +180,19 @@ pub(crate) fn listen(fd: RawFd, backlog: c_int) -> io::Result<()> {
 
 /// `accept(2)`; the new descriptor does not block and is closed on exec.
 pub(crate) fn accept(fd: RawFd, address: &mut Address) -> io::Result<RawFd> {
-    retry(|| {
+    let fd = retry(|| {
         let (storage, len) = address.out_pointers();
         // `storage` has room for `len` bytes.
-        syscall!(accept4(fd, storage, len, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK))
-    })
+        #[cfg(not(target_vendor = "apple"))]
+        return syscall!(accept4(fd, storage, len, BORN));
+        // `storage` has room for `len` bytes.
+        #[cfg(target_vendor = "apple")]
+        return syscall!(accept(fd, storage, len));
+    })?;
+    // SAFETY: a new descriptor that nobody else owns.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    bring_up(&fd)?;
+    Ok(fd.into_raw_fd())
 }
 
 /// `connect(2)`: the first call, on a socket that does not block.

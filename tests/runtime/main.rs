@@ -225,6 +225,24 @@ fn fibers_of_one_runtime_are_joined_in_another() {
     other.join().unwrap();
 }
 
+#[test]
+fn process_may_exit_in_the_middle_of_a_fiber() {
+    let ended = child::alone(
+        "process_may_exit_in_the_middle_of_a_fiber",
+        |_| (),
+        || {
+            run(|| {
+                let _waits_for_ever = spawn(fiber::park);
+                fiber::yield_now();
+                spawn(|| std::process::exit(7)).join().unwrap();
+            });
+        },
+    );
+    if let Some(ended) = ended {
+        assert_eq!(ended.code(), 7);
+    }
+}
+
 /// A handler makes the kernel end the worker's wait early, and many a system call.
 #[test]
 fn signals_do_not_disturb_waits() {

@@ -35,6 +35,7 @@ pub(crate) fn alone(test: &str, configure: impl FnOnce(&mut Command), body: impl
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(MARK, test)
         .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_MIN_STACK")
         .stdin(Stdio::null());
     configure(&mut command);
     let output = command.output().expect("a test program can be started");
@@ -55,6 +56,12 @@ pub(crate) fn undisturbed(test: &str, body: impl FnOnce()) {
     }
 }
 
+/// The path of a test, for a file that is compiled in several modules.
+pub(crate) fn path(module: &str, test: &str) -> String {
+    let (_test_program, module) = module.split_once("::").expect("a module within the program");
+    format!("{module}::{test}")
+}
+
 /// Whether this process was started for this test.
 pub(crate) fn is_child(test: &str) -> bool {
     std::env::var_os(MARK).is_some_and(|name| name == test)
@@ -66,6 +73,14 @@ impl Ended {
     pub(crate) fn success(self) -> String {
         assert!(self.status.success(), "{}\n{}", self.status, self.output);
         self.output
+    }
+
+    /// The code that a child has to have exited with.
+    #[track_caller]
+    pub(crate) fn code(&self) -> i32 {
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("{}\n{}", self.status, self.output))
     }
 
     /// The output of a child that has to have been ended by one of these signals.

@@ -6,10 +6,14 @@
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod eventfd;
 mod pipe;
+#[cfg(kqueue)]
+mod user;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use eventfd::EventFd;
 pub(crate) use pipe::Pipe;
+#[cfg(kqueue)]
+pub(crate) use user::User;
 
 /// Something that any thread may ring, and one reactor hears.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub(crate) enum Bell {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     EventFd(EventFd),
     Pipe(Pipe),
+    #[cfg(kqueue)]
+    User(User),
 }
 
 impl Bell {
@@ -26,6 +32,8 @@ impl Bell {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Bell::EventFd(bell) => bell.ring(),
             Bell::Pipe(bell) => bell.ring(),
+            #[cfg(kqueue)]
+            Bell::User(bell) => bell.ring(),
         }
     }
 }

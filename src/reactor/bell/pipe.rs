@@ -27,7 +27,7 @@ impl Pipe {
         let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         for end in [&reader, &writer] {
             sys::set_nonblocking(end.as_fd(), true)?;
-            syscall!(fcntl(end.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
+            sys::set_cloexec(end)?;
         }
         Ok(Pipe(Arc::new(Ends {
             reader: reader.into(),

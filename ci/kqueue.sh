@@ -1,0 +1,16 @@
+#!/bin/sh
+# The suite over kqueue on Linux: over the model of it in tests/support/kqueue_model, whose own tests run with it, with both
+# ways to hand over changes. With KAPOK_LIBKQUEUE=<prefix> over the libkqueue that is installed there instead, which deviates
+# from the systems (docs/portability.md): that is for comparison, and expected to fail.
+set -eu
+cd "$(dirname "$0")/.."
+export KAPOK_REACTOR=kqueue
+if [ -n "${KAPOK_LIBKQUEUE:-}" ]; then
+    cargo test --target-dir target/libkqueue "$@"
+    exit
+fi
+export CARGO_TARGET_DIR=target/kqueue
+export RUSTFLAGS="--cfg kapok_kqueue_model"
+cargo clippy --all-targets -- -D warnings
+cargo test "$@"
+KAPOK_KQUEUE_CHANGES=immediate cargo test --test echo --test httpd "$@"
