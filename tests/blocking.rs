@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -285,15 +285,23 @@ fn fiber_keeps_what_is_not_send() {
 #[test]
 fn where_no_thread_can_be_had_the_fiber_does_the_work() {
     child::undisturbed("where_no_thread_can_be_had_the_fiber_does_the_work", || {
-        let pages = std::fs::read_to_string("/proc/self/statm")
-            .ok()
-            .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-        let Some(pages) = pages else {
-            support::skip("/proc/self/statm does not tell the size", "KAPOK_REQUIRE_PROC");
-            return;
-        };
         run(|| {
             let here = thread::current().id();
+            // The C library keeps the stacks of threads that have ended, and would need no more room for a new one: these
+            // use them up.
+            let (keep, kept) = mpsc::channel::<()>();
+            let kept = Arc::new(Mutex::new(kept));
+            for _ in 0..8 {
+                let kept = Arc::clone(&kept);
+                thread::spawn(move || drop(kept.lock().map(|kept| kept.recv())));
+            }
+            let pages = std::fs::read_to_string("/proc/self/statm")
+                .ok()
+                .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+            let Some(pages) = pages else {
+                support::skip("/proc/self/statm does not tell the size", "KAPOK_REQUIRE_PROC");
+                return;
+            };
             let (soft, hard) = rlimit::getrlimit(rlimit::Resource::AS).expect("there is always a limit");
             // A thread's stack takes 2 MiB, and there is less than that.
             let less = pages * 4096 + (1 << 20);
@@ -302,6 +310,7 @@ fn where_no_thread_can_be_had_the_fiber_does_the_work() {
             rlimit::setrlimit(rlimit::Resource::AS, soft, hard).expect("as before");
             assert_eq!(there, here);
             assert_ne!(blocking(|| thread::current().id()), here, "now there is room");
+            drop(keep);
         });
     });
 }

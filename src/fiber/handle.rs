@@ -98,13 +98,15 @@ pub(super) fn current() -> Fiber {
 }
 
 fn current_thread() -> Fiber {
-    thread_local! {
-        static THREAD: Fiber = {
-            let name = std::thread::current().name().map(str::to_owned);
-            Fiber(Arc::new(PlainThread(Identity::new(name))))
-        };
+    fn new() -> Fiber {
+        let name = std::thread::current().name().map(str::to_owned);
+        Fiber(Arc::new(PlainThread(Identity::new(name))))
     }
-    THREAD.with(Fiber::clone)
+    thread_local! {
+        static THREAD: Fiber = new();
+    }
+    // A thread that ends, in the destructors of others of its locals, is somebody new each time that it asks.
+    THREAD.try_with(Fiber::clone).unwrap_or_else(|_| new())
 }
 
 /// Runs `f` with the token of the running fiber or thread.

@@ -110,7 +110,8 @@ impl Timers {
         let ns = deadline.saturating_duration_since(self.origin).as_nanos();
         let ns = u64::try_from(ns).unwrap_or(u64::MAX);
         Entry {
-            tick: ns.div_ceil(TICK_NS),
+            // The wheel has room for the ticks of 64 bits of nanoseconds, and one more would be its first again.
+            tick: ns.div_ceil(TICK_NS).min(u64::MAX / TICK_NS),
             place: Cell::new(Place::Nowhere),
             prev: Cell::new(None),
             next: Cell::new(None),

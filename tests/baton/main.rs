@@ -154,6 +154,17 @@ fn wake_up_of_a_worker_that_has_nothing_else_to_do() {
     });
 }
 
+#[test]
+fn baton_may_be_a_static() {
+    static BATON: Baton = Baton::new();
+    run(|| {
+        let thread = thread::spawn(|| BATON.wait());
+        spawn(|| BATON.post()).join().unwrap();
+        kapok::blocking(|| thread.join().unwrap());
+    });
+    assert!(BATON.try_wait());
+}
+
 // ---- sticky, reset, one waiter ---------------------------------------------------------------------------------------
 
 #[test]
@@ -339,18 +350,25 @@ fn longest_time_out_is_no_limit() {
 #[test]
 fn post_in_time_ends_the_wait() {
     run(|| {
-        let hours = Duration::from_secs(10_000);
-        let (baton, theirs) = shared();
-        let waiter = spawn(move || theirs.wait_timeout(hours));
-        yield_often();
-        baton.post();
-        assert!(waiter.join().unwrap());
-        let (baton, theirs) = shared();
-        let waiter = spawn(move || theirs.wait_deadline(Instant::now() + hours));
-        yield_often();
-        let thread = thread::spawn(move || baton.post());
-        assert!(waiter.join().unwrap());
-        kapok::blocking(|| thread.join().unwrap());
+        // Hours, more than 31 bits of milliseconds, and more than 64 bits of nanoseconds.
+        for seconds in [10_000, 50 * 86_400, 10_000_000_000, 100_000_000_000] {
+            let long = Duration::from_secs(seconds);
+            let (baton, theirs) = shared();
+            let waiter = spawn(move || theirs.wait_timeout(long));
+            yield_often();
+            baton.post();
+            assert!(waiter.join().unwrap());
+            let (baton, theirs) = shared();
+            let waiter = spawn(move || theirs.wait_deadline(Instant::now() + long));
+            yield_often();
+            let thread = thread::spawn(move || baton.post());
+            assert!(waiter.join().unwrap());
+            kapok::blocking(|| thread.join().unwrap());
+            let (baton, theirs) = shared();
+            let waiter = thread::spawn(move || theirs.wait_timeout(long));
+            baton.post();
+            assert!(kapok::blocking(|| waiter.join().unwrap()));
+        }
     });
 }
 

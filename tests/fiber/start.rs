@@ -7,7 +7,7 @@ use std::thread;
 use kapok::fiber::{self, Builder};
 use kapok::{spawn, spawn_local, stack};
 
-use crate::support::{OnDrop, panics, run, says};
+use crate::support::{OnDrop, child, panics, run, says};
 
 #[test]
 fn names_are_seen_from_inside_and_outside() {
@@ -85,6 +85,36 @@ fn plain_thread_is_named_as_the_thread_is() {
         .join()
         .unwrap();
     assert_eq!(name, (Some("a plain one".to_owned()), false));
+}
+
+/// Destructors of thread-locals run when others of them are gone, perhaps ours.
+#[test]
+fn plain_thread_has_a_handle_to_its_very_end() {
+    use std::cell::RefCell;
+    use std::sync::mpsc;
+    struct AtTheEnd(mpsc::Sender<Option<String>>);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            fiber::current().unpark();
+            let name = fiber::current().name().map(str::to_owned);
+            self.0.send(name).expect("the test waits for it");
+        }
+    }
+    thread_local! {
+        static FIRST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+        static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+    }
+    let test = "start::plain_thread_has_a_handle_to_its_very_end";
+    child::undisturbed(test, || {
+        let (sender, names) = mpsc::channel();
+        let ends = thread::Builder::new().name("ends".into()).spawn(move || {
+            FIRST.with_borrow_mut(|slot| *slot = Some(AtTheEnd(sender.clone())));
+            fiber::current().unpark();
+            LAST.with_borrow_mut(|slot| *slot = Some(AtTheEnd(sender)));
+        });
+        ends.unwrap().join().unwrap();
+        assert_eq!(names.iter().count(), 2);
+    });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::run;
-use super::thread::{self, Builder, JoinHandle, Thread, ThreadId};
+use super::thread::{self, Builder, JoinHandle, ScopedJoinHandle, Thread, ThreadId};
 
 #[test]
 fn spawn_and_join() {
@@ -142,6 +142,25 @@ fn shared_state() {
             handle.join().unwrap();
         }
         assert_eq!((*total.lock().unwrap(), count.load(Ordering::Relaxed)), (210, 20));
+    });
+}
+
+#[test]
+fn scopes() {
+    run(|| {
+        let mut numbers = vec![1, 2, 3];
+        let (name, mut total) = (String::from("scoped"), 0);
+        let length = thread::scope(|scope| {
+            let handle: ScopedJoinHandle<'_, usize> = scope.spawn(|| name.len());
+            scope.spawn(|| numbers.push(4));
+            let named = Builder::new().name(name.clone()).spawn_scoped(scope, || {
+                total += 1;
+                thread::current().name().map(str::to_owned)
+            });
+            assert_eq!(named.unwrap().join().unwrap().as_deref(), Some("scoped"));
+            handle.join().unwrap()
+        });
+        assert_eq!((length, total, numbers.len()), (6, 1, 4));
     });
 }
 

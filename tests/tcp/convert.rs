@@ -256,6 +256,7 @@ fn descriptors_are_closed_on_exec() {
             assert_eq!(flags & CLOEXEC, CLOEXEC);
             assert_eq!(flags & NONBLOCK, NONBLOCK);
         }
+        drop((a, b)); // they have a say in the mode
         let client = net::TcpStream::from(client);
         assert_eq!(flags(&client.as_raw_fd()).map(|flags| flags & NONBLOCK), Some(0));
     });

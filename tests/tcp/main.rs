@@ -1,7 +1,7 @@
 //! TCP: `kapok::net` does what `std::net` does, and some things more.
 //!
-//! The files in `contract/` are compiled twice, for `std::net` with threads and for `kapok::net` with fibers: what they
-//! ask of the one is what the other does.
+//! The files in `contract/` are compiled three times: for `std::net` with threads, for `kapok::net` with fibers, and for
+//! `kapok::net` with threads. What they ask of the first is what the others do.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,4 +13,5 @@ mod edges;
 mod storms;
 mod threads;
 mod with_kapok;
+mod with_plain_threads;
 mod with_std;

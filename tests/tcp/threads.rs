@@ -95,6 +95,35 @@ fn time_outs_in_fibers_are_never_early() {
     });
 }
 
+/// Longer than the kernel, or 64 bits of nanoseconds, can count.
+#[test]
+fn longest_time_outs_are_no_limit() {
+    let check = || {
+        let (mut client, mut server) = pair();
+        for seconds in [50 * 86_400, 10_000_000_000, 100_000_000_000, u64::MAX] {
+            let timeout = Duration::from_secs(seconds);
+            server.set_read_timeout(Some(timeout)).unwrap();
+            server.set_write_timeout(Some(timeout)).unwrap();
+            assert!(server.read_timeout().unwrap().is_some());
+            let mut same = server.try_clone().unwrap();
+            let (started, go) = mpsc::channel();
+            let sender = thread::spawn(move || {
+                let () = go.recv().unwrap();
+                same.write_all(b"back").unwrap();
+                client.write_all(b"x").unwrap();
+                client
+            });
+            started.send(()).unwrap();
+            assert_eq!(server.read(&mut [0; 8]).unwrap(), 1);
+            client = kapok::blocking(|| sender.join().unwrap());
+            client.read_exact(&mut [0; 4]).unwrap();
+        }
+    };
+    run(check);
+    let _watchdog = watchdog();
+    check();
+}
+
 #[test]
 fn made_outside_used_inside() {
     let (mut client, mut server) = pair();
