@@ -5,7 +5,6 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::packet::Identified;
 use crate::baton::Baton;
 use crate::sched::Worker;
 
@@ -41,6 +40,11 @@ impl Identity {
     pub(super) fn parking(&self) -> &Baton {
         &self.parking
     }
+}
+
+/// What has an identity, and otherwise is none of a handle's business.
+pub(super) trait Identified: Send + Sync {
+    fn identity(&self) -> &Identity;
 }
 
 /// A handle to a fiber, or to a plain thread that called [`current`](super::current). As [`std::thread::Thread`].

@@ -19,7 +19,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::handle::{Fiber, Identity};
+use super::handle::{Fiber, Identified, Identity};
 use crate::baton::Baton;
 use crate::sched::Task;
 
@@ -119,11 +119,6 @@ where
             *slot = Some(Fiber::from_identified(self));
         }
     }
-}
-
-/// A packet, to those who only want to know who it is.
-pub(super) trait Identified: Send + Sync {
-    fn identity(&self) -> &Identity;
 }
 
 impl<F, T> Identified for Packet<F, T> {
