@@ -288,13 +288,18 @@ fn where_no_thread_can_be_had_the_fiber_does_the_work() {
         run(|| {
             let here = thread::current().id();
             // The C library keeps the stacks of threads that have ended, and would need no more room for a new one: these
-            // use them up.
+            // use them up. They have all begun before there is less room, which beginning takes, too.
             let (keep, kept) = mpsc::channel::<()>();
             let kept = Arc::new(Mutex::new(kept));
+            let begun = Arc::new(Barrier::new(9));
             for _ in 0..8 {
-                let kept = Arc::clone(&kept);
-                thread::spawn(move || drop(kept.lock().map(|kept| kept.recv())));
+                let (kept, begun) = (Arc::clone(&kept), Arc::clone(&begun));
+                thread::spawn(move || {
+                    begun.wait();
+                    drop(kept.lock().map(|kept| kept.recv()));
+                });
             }
+            begun.wait();
             let pages = std::fs::read_to_string("/proc/self/statm")
                 .ok()
                 .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
