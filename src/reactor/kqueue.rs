@@ -154,6 +154,8 @@ impl Kqueue {
 }
 
 impl Selector for Kqueue {
+    const SEES_URGENT: bool = false;
+
     fn register(&mut self, fd: RawFd, token: u64) -> io::Result<()> {
         let mut both = both_filters(fd, EV_ADD | EV_CLEAR, udata_of(token));
         match self.changes {

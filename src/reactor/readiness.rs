@@ -47,7 +47,7 @@ struct Entry {
     registered: bool,
     /// One of its directions was given up by the kernel: to be registered again when something has to wait.
     lapsed: bool,
-    /// Urgent data was seen: a short read does not mean an empty socket.
+    /// Urgent data was seen, or would not be: a short read does not mean an empty socket.
     urgent: bool,
     read: Lane,
     write: Lane,
@@ -105,6 +105,7 @@ impl<S: Selector> Readiness<S> {
                 generation: source.generation,
                 ..Entry::default()
             };
+            entry.urgent = !S::SEES_URGENT;
             // Nothing is known yet, so an attempt is worth while.
             entry.read.ready = true;
             entry.write.ready = true;

@@ -34,6 +34,10 @@ pub(crate) struct Event {
 /// A descriptor is registered once in its life, for both directions. After an attempt would have blocked, and the direction
 /// was armed, the next change in that direction is reported at least once.
 pub(crate) trait Selector {
+    /// Whether it says when urgent data is about, or repeats what it has said for as long as there is something to read.
+    /// Where it does neither, a short read may have stopped at the urgent mark, and does not mean an empty socket.
+    const SEES_URGENT: bool = true;
+
     /// Watches `fd`.
     fn register(&mut self, fd: RawFd, token: u64) -> io::Result<()>;
 
