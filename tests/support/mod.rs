@@ -37,12 +37,16 @@ fn watchdog_after(deadline: Duration) -> Watchdog {
     let caller = Location::caller();
     let test = thread::current().name().unwrap_or("a test").to_owned();
     let (sender, receiver) = mpsc::channel();
+    let (started, begins) = mpsc::channel::<()>();
     thread::spawn(move || {
+        drop(started);
         if receiver.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
             show(&format!("{test} ({caller}) is not done after {deadline:?}"));
             std::process::abort();
         }
     });
+    // A test that takes memory away from its process must not meet a thread that is still being set up.
+    begins.recv().expect_err("the thread only hangs up");
     Watchdog {
         _dropped_in_time: sender,
     }

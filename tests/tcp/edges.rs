@@ -333,6 +333,36 @@ fn writer_is_held_up_and_let_go() {
     });
 }
 
+#[test]
+fn one_of_several_who_wait_gives_up() {
+    run(|| {
+        for gives_up in 0..4_usize {
+            let (mut client, server) = pair();
+            let server = Arc::new(server);
+            let mut waiters: Vec<_> = (0..4)
+                .map(|i| {
+                    let timeout = (i == gives_up).then_some(Duration::from_millis(5));
+                    server.set_read_timeout(timeout).unwrap();
+                    let server = Arc::clone(&server);
+                    let waiter = spawn(move || {
+                        let mut buf = [0; 4];
+                        (&*server).read(&mut buf).map(|n| (n, buf))
+                    });
+                    fiber::yield_now();
+                    waiter
+                })
+                .collect();
+            let first = waiters.remove(gives_up).join().unwrap();
+            assert_eq!(first.unwrap_err().kind(), ErrorKind::WouldBlock);
+            assert!(!waiters.iter().any(|waiter| waiter.is_finished()));
+            // The others are served in the order in which they came.
+            client.write_all(b"1111222233").unwrap();
+            let pieces = waiters.into_iter().map(|waiter| waiter.join().unwrap().unwrap());
+            assert!(pieces.eq([(4, *b"1111"), (4, *b"2222"), (2, *b"33\0\0")]));
+        }
+    });
+}
+
 /// Sends a batch with a byte of urgent data in the middle, which is not part of the stream, and then nothing more until it
 /// is answered: no later segment can make up for what was overlooked.
 const URGENT_CLIENT: &str = r#"

@@ -169,6 +169,25 @@ fn made_inside_used_outside() {
     assert_eq!(reader.join().unwrap(), "outside");
 }
 
+#[test]
+fn connection_outlives_the_runtime_that_watched_it() {
+    let (mut client, mut server) = pair();
+    for round in 0..20_u8 {
+        (client, server) = run(move || {
+            let reader = spawn(move || {
+                let mut byte = [0];
+                server.read_exact(&mut byte).unwrap();
+                (server, byte[0])
+            });
+            fiber::yield_now();
+            client.write_all(&[round]).unwrap();
+            let (server, byte) = reader.join().unwrap();
+            assert_eq!(byte, round);
+            (client, server)
+        });
+    }
+}
+
 /// Takes a connection in, reads one byte from it, answers, and hands it on; until the connection ends, or nobody has it
 /// any more.
 fn relay(from: mpsc::Receiver<TcpStream>, to: mpsc::Sender<TcpStream>) {
