@@ -10,8 +10,7 @@ use std::marker::PhantomPinned;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
-use crate::sys::Direction;
-use crate::sys::socket;
+use crate::sys::{Direction, socket, transfer};
 
 /// A descriptor as the reactor knows it: the number, and which use of that number it is.
 ///
@@ -159,19 +158,19 @@ impl Op {
             }
             Kind::Recv { buf, len, flags } => {
                 // SAFETY: `len` writable bytes, by the invariant of `Kind`.
-                unsafe { socket::recv(fd, buf.as_ptr(), *len, *flags) }
+                unsafe { transfer::recv(fd, buf.as_ptr(), *len, *flags) }
             }
             Kind::Send { buf, len, flags } => {
                 // SAFETY: `len` readable bytes, by the invariant of `Kind`.
-                unsafe { socket::send(fd, buf.as_ptr(), *len, *flags) }
+                unsafe { transfer::send(fd, buf.as_ptr(), *len, *flags) }
             }
             Kind::RecvMsg { message, flags } => {
                 // SAFETY: a message with valid buffers, by the invariant of `Kind`.
-                unsafe { socket::recvmsg(fd, message.as_ptr(), *flags) }
+                unsafe { transfer::recvmsg(fd, message.as_ptr(), *flags) }
             }
             Kind::SendMsg { message, flags } => {
                 // SAFETY: a message with valid buffers, by the invariant of `Kind`.
-                unsafe { socket::sendmsg(fd, message.as_ptr(), *flags) }
+                unsafe { transfer::sendmsg(fd, message.as_ptr(), *flags) }
             }
         };
         match result {

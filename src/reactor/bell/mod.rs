@@ -5,12 +5,16 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod eventfd;
+#[cfg(kapok_io_uring)]
+mod message;
 mod pipe;
 #[cfg(kqueue)]
 mod user;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use eventfd::EventFd;
+#[cfg(kapok_io_uring)]
+pub(crate) use message::Message;
 pub(crate) use pipe::Pipe;
 #[cfg(kqueue)]
 pub(crate) use user::User;
@@ -20,6 +24,8 @@ pub(crate) use user::User;
 pub(crate) enum Bell {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     EventFd(EventFd),
+    #[cfg(kapok_io_uring)]
+    Message(Message),
     Pipe(Pipe),
     #[cfg(kqueue)]
     User(User),
@@ -31,6 +37,8 @@ impl Bell {
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Bell::EventFd(bell) => bell.ring(),
+            #[cfg(kapok_io_uring)]
+            Bell::Message(bell) => bell.ring(),
             Bell::Pipe(bell) => bell.ring(),
             #[cfg(kqueue)]
             Bell::User(bell) => bell.ring(),

@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 
 use io_uring::cqueue;
 
+use super::super::bell::Bell;
 use super::super::op::{Kind, Op, Outcome};
 use super::Uring;
 use super::entry::Token;
@@ -26,12 +27,16 @@ impl Uring {
             Token::Cancel => {}
             Token::Bell => {
                 self.rung = true;
-                // The kernel gives up where it could not report a ring.
-                if !cqueue::more(flags) {
-                    if result < 0 {
-                        log::debug!("io_uring: the bell is watched anew: errno {}", -result);
+                match &self.bell {
+                    Bell::Message(bell) => bell.hear(),
+                    // The kernel gives up watching where it could not report a ring.
+                    _ if !cqueue::more(flags) => {
+                        if result < 0 {
+                            log::debug!("io_uring: the bell is watched anew: errno {}", -result);
+                        }
+                        self.watch_bell();
                     }
-                    self.watch_bell();
+                    _ => {}
                 }
             }
             // Not the last word about it.

@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 use io_uring::cqueue;
 
 use super::backend::{Backend, Submitted};
-use super::bell::{Bell, EventFd};
+use super::bell::{Bell, EventFd, Message};
 use super::op::{Op, OpList, Outcome, Source};
 use crate::sys::Direction;
 use entry::Token;
@@ -61,7 +61,7 @@ const CANCEL_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Uring {
     ring: Ring,
-    bell: EventFd,
+    bell: Bell,
     /// The bell was heard, and no turn has ended for it yet.
     rung: bool,
     /// Indexed by descriptor number, which the kernel keeps small and dense.
@@ -78,9 +78,11 @@ impl Uring {
     }
 
     fn with_sizes(submissions: u32, completions: u32) -> io::Result<Uring> {
+        let mut ring = Ring::new(submissions, completions)?;
+        let bell = choose_bell(&mut ring)?;
         let mut uring = Uring {
-            ring: Ring::new(submissions, completions)?,
-            bell: EventFd::new()?,
+            ring,
+            bell,
             rung: false,
             entries: Vec::new(),
             reaped: Vec::new(),
@@ -122,9 +124,12 @@ impl Uring {
         self.entries[index_of(op.source.fd)].lane(op.direction())
     }
 
+    /// Has the kernel say when the bell is rung, where it is not the ring itself.
     fn watch_bell(&mut self) {
-        // SAFETY: it has no buffers; the descriptor lives as long as the ring.
-        unsafe { self.ring.push(entry::of_bell(self.bell.fd())) };
+        if let Bell::EventFd(bell) = &self.bell {
+            // SAFETY: it has no buffers; the descriptor lives as long as the ring.
+            unsafe { self.ring.push(entry::of_bell(bell.fd())) };
+        }
     }
 
     /// Gives the kernel an operation, the only one of its direction.
@@ -321,7 +326,7 @@ impl Backend for Uring {
     }
 
     fn bell(&self) -> Bell {
-        Bell::EventFd(self.bell.clone())
+        self.bell.clone()
     }
 }
 
@@ -341,6 +346,25 @@ impl Drop for Uring {
             }
         }
     }
+}
+
+/// Messages into the ring, if this kernel carries them: one is sent to see. Else an eventfd that the ring watches.
+fn choose_bell(ring: &mut Ring) -> io::Result<Bell> {
+    if std::env::var("EVFD").is_ok() {
+        return EventFd::new().map(Bell::EventFd);
+    }
+    let message = Message::new(ring.as_fd(), Token::Bell.to_bits())?;
+    if let Err(error) = message.try_ring() {
+        log::debug!("io_uring: no messages to a ring (before Linux 6.13): {error}");
+        return EventFd::new().map(Bell::EventFd);
+    }
+    let mut arrived = Vec::new();
+    while arrived.is_empty() {
+        ring.enter(None)?;
+        ring.reap(&mut arrived);
+    }
+    message.hear();
+    Ok(Bell::Message(message))
 }
 
 fn index_of(fd: RawFd) -> usize {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use io_uring::squeue::Entry as Sqe;
@@ -48,6 +49,11 @@ impl Ring {
             fork_guard: ForkGuard::new()?,
             calls: 0,
         })
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring owns the descriptor, and is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 
     pub(super) fn mode(&self) -> Mode {
