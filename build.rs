@@ -17,7 +17,8 @@ fn main() {
     generate_bindings();
 }
 
-/// Sets `cfg(kapok_io_uring)` for the targets that have the io-uring crate, which Cargo.toml lists; and `cfg(kqueue)` where
+/// Sets `cfg(kapok_io_uring)` for the targets that have the io-uring crate, which Cargo.toml lists, and `cfg(bare_syscalls)`
+/// for those whose sockets have system calls of their own, which are the same; and `cfg(kqueue)` where
 /// there is one: by the system, or on Linux by what stands in for it in tests.
 fn choose_reactors() {
     const SYSTEMS: [&str; 9] = [
@@ -31,13 +32,15 @@ fn choose_reactors() {
         "visionos",
         "watchos",
     ];
-    println!("cargo::rustc-check-cfg=cfg(kapok_io_uring, kqueue, kapok_libkqueue)");
+    println!("cargo::rustc-check-cfg=cfg(kapok_io_uring, bare_syscalls, kqueue, kapok_libkqueue)");
     println!("cargo::rerun-if-env-changed=KAPOK_LIBKQUEUE");
     let system = std::env::var("CARGO_CFG_TARGET_OS").expect("Cargo sets it");
     let machine = std::env::var("CARGO_CFG_TARGET_ARCH").expect("Cargo sets it");
     let has_bindings = ["x86_64", "aarch64", "riscv64", "loongarch64", "powerpc64"];
     if system == "linux" && has_bindings.contains(&machine.as_str()) {
         println!("cargo::rustc-cfg=kapok_io_uring");
+        // 32-bit and older machines have other numbers for the same things (socketcall).
+        println!("cargo::rustc-cfg=bare_syscalls");
     }
     let model = std::env::var_os("CARGO_CFG_KAPOK_KQUEUE_MODEL").is_some();
     let libkqueue = std::env::var("KAPOK_LIBKQUEUE")

@@ -5,6 +5,7 @@
 #[cfg(kqueue)]
 pub(crate) mod kqueue;
 pub(crate) mod socket;
+pub(crate) mod transfer;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
