@@ -1,5 +1,7 @@
 #!/bin/sh
-# The benchmarks build, and run one short round. Figures of a shared machine prove nothing, so none is checked.
+# The benchmarks build, and run one short round. Figures of a shared machine prove nothing, so none is checked; that the
+# servers answer is.
 set -eu
 cd "$(dirname "$0")/.."
 cargo bench --bench fibers -- --test
+cargo bench --bench servers -- --test

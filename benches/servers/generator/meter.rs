@@ -1,0 +1,110 @@
+//! Counts answers, and what they cost, between the end of the warm-up and the end of the window.
+
+use std::io;
+use std::time::Instant;
+
+use hdrhistogram::Histogram;
+
+use super::figures::Figures;
+use crate::options::Generator;
+
+/// Latencies above it count as this much, in nanoseconds.
+const LONGEST: u64 = 10_000_000_000;
+
+pub(super) struct Meter {
+    server: String,
+    begin: Instant,
+    /// Nanoseconds after `begin`.
+    warm_until: u64,
+    window: u64,
+    /// Where everything stood when the window opened.
+    opening: Option<Sample>,
+    closing: Option<Sample>,
+    requests: u64,
+    latencies: Histogram<u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    at: u64,
+    server: u64,
+    generator: u64,
+}
+
+impl Meter {
+    pub(super) fn new(options: &Generator) -> io::Result<Meter> {
+        let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).expect("below a minute");
+        Ok(Meter {
+            server: options.pid.to_string(),
+            begin: Instant::now(),
+            warm_until: nanoseconds(options.generator_warm_up),
+            window: nanoseconds(options.generator_window),
+            opening: None,
+            closing: None,
+            requests: 0,
+            latencies: Histogram::new_with_bounds(1, LONGEST, 3).map_err(io::Error::other)?,
+        })
+    }
+
+    /// Nanoseconds since the meter was made.
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_nanos()).expect("not that long")
+    }
+
+    /// Counts an answer to what was sent at `sent`; the time now.
+    pub(super) fn answered(&mut self, sent: u64) -> u64 {
+        let now = self.now();
+        if self.opening.is_some() {
+            self.requests += 1;
+            self.latencies.saturating_record(now - sent);
+        }
+        now
+    }
+
+    /// Opens and closes the window; whether it was closed.
+    pub(super) fn is_over(&mut self) -> io::Result<bool> {
+        let now = self.now();
+        match self.opening {
+            None if now >= self.warm_until => self.opening = Some(self.sample()?),
+            Some(opening) if now >= opening.at + self.window => self.closing = Some(self.sample()?),
+            _ => {}
+        }
+        Ok(self.closing.is_some())
+    }
+
+    fn sample(&self) -> io::Result<Sample> {
+        Ok(Sample {
+            server: processor_time(&self.server)?,
+            generator: processor_time("self")?,
+            at: self.now(),
+        })
+    }
+
+    pub(super) fn figures(&self) -> io::Result<Figures> {
+        let (Some(opening), Some(closing)) = (self.opening, self.closing) else {
+            return Err(io::Error::other("the window was never open"));
+        };
+        if self.requests == 0 {
+            return Err(io::Error::other("nothing was answered while the window was open"));
+        }
+        Ok(Figures {
+            requests: self.requests,
+            window: closing.at - opening.at,
+            server: closing.server - opening.server,
+            generator: closing.generator - opening.generator,
+            p50: self.latencies.value_at_quantile(0.5),
+            p99: self.latencies.value_at_quantile(0.99),
+        })
+    }
+}
+
+/// Nanoseconds that the threads of a process have run. Those of a thread that is running are up to a tick old.
+fn processor_time(process: &str) -> io::Result<u64> {
+    let mut sum = 0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let run = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+        sum += run.ok_or_else(|| io::Error::other("schedstat holds no number"))?;
+    }
+    Ok(sum)
+}

@@ -1,0 +1,56 @@
+//! The measuring itself: every server under every load, taking turns.
+
+use std::io;
+use std::process::Command;
+
+use crate::builds::{self, Programs};
+use crate::generator::Figures;
+use crate::loads::Load;
+use crate::options::Options;
+use crate::process::{Places, Role, Running};
+use crate::servers::Server;
+use crate::table;
+
+pub(crate) fn all(options: &Options) -> io::Result<()> {
+    let programs = builds::all()?;
+    let places = Places::find(!options.no_fifo);
+    // A descriptor a connection; where the limit cannot be raised, a server or the generator will say so.
+    let _limit = rlimit::increase_nofile_limit(u64::MAX);
+    println!("{}", places.describe());
+    println!(
+        "rounds: {}, window {:?} after {:?}",
+        options.rounds, options.window, options.warm_up
+    );
+    for &load in &options.loads {
+        let mut figures = vec![Vec::new(); options.servers.len()];
+        for round in 0..options.rounds {
+            for turn in 0..options.servers.len() {
+                let index = (turn + round) % options.servers.len();
+                let server = &options.servers[index];
+                let measured = measure(server, load, &programs, places, options)
+                    .map_err(|error| io::Error::other(format!("{} under {load}: {error}", server.name)))?;
+                figures[index].push(measured);
+            }
+        }
+        table::print(load, &options.servers, &figures);
+    }
+    Ok(())
+}
+
+/// One server, newly started, under one load.
+fn measure(server: &Server, load: Load, programs: &Programs, places: Places, options: &Options) -> io::Result<Figures> {
+    let mut running = Running::start(server.command(programs, load), places, Role::Server)?;
+    let address = running.address()?;
+    let mut generate = Command::new(std::env::current_exe()?);
+    for (name, value) in [
+        ("--generate", load.to_string()),
+        ("--address", address.to_string()),
+        ("--pid", running.id().to_string()),
+        ("--generator-warm-up", options.warm_up.as_secs_f64().to_string()),
+        ("--generator-window", options.window.as_secs_f64().to_string()),
+    ] {
+        generate.args([name, &value]);
+    }
+    let mut generator = Running::start(generate, places, Role::Generator)?;
+    generator.line()?.parse().map_err(io::Error::other)
+}

@@ -1,0 +1,102 @@
+//! What came out, as a table for each load.
+
+use crate::generator::Figures;
+use crate::loads::Load;
+use crate::servers::{self, Server};
+
+/// Prints a line for each server. `figures` has one list for each, a figure a round.
+pub(crate) fn print(load: Load, servers: &[Server], figures: &[Vec<Figures>]) {
+    let rounds = figures.first().map_or(0, Vec::len);
+    println!("\n{load}, {rounds} rounds");
+    println!(
+        "| server | requests/s: median (min - max) | CPU ns/request: median (min - max) | busy: server, generator \
+         | requests/CPU s: best | median | to raw_epoll: best | median | by round | to raw_uring: best | median | by round \
+         | p50 µs | p99 µs |"
+    );
+    println!("|:--|{}", "--:|".repeat(13));
+    let base = |name: &str| {
+        let index = servers.iter().position(|server| server.name == name)?;
+        Some(&figures[index][..])
+    };
+    let (epoll, uring) = (base(servers::RAW_EPOLL), base(servers::RAW_URING));
+    for (server, mine) in servers.iter().zip(figures) {
+        let rate = Spread::of(mine.iter().map(rate));
+        let cost = Spread::of(mine.iter().map(cost));
+        let busy = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), f.window))).median;
+        let latency = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), 1000))).median;
+        println!(
+            "| {} | {:.0} ({:.0} - {:.0}) | {:.0} ({:.0} - {:.0}) | {:.2}, {:.2} | {:.0} | {:.0} | {} | {} | {:.0} | {:.0} |",
+            server.name,
+            rate.median,
+            rate.min,
+            rate.max,
+            cost.median,
+            cost.min,
+            cost.max,
+            busy(|f| f.server),
+            busy(|f| f.generator),
+            1e9 / cost.min,
+            1e9 / cost.median,
+            compared(mine, epoll),
+            compared(mine, uring),
+            latency(|f| f.p50),
+            latency(|f| f.p99),
+        );
+    }
+}
+
+/// How many times as many requests `mine` serves with the same processor time as `base`: of the best rounds, of the median
+/// ones, and the median of the ratios of each round. Above 1 is better.
+fn compared(mine: &[Figures], base: Option<&[Figures]>) -> String {
+    let Some(base) = base else {
+        return "- | - | -".to_owned();
+    };
+    let (my_cost, base_cost) = (Spread::of(mine.iter().map(cost)), Spread::of(base.iter().map(cost)));
+    let by_round = Spread::of(mine.iter().zip(base).map(|(mine, base)| cost(base) / cost(mine)));
+    format!(
+        "{:.3} | {:.3} | {:.3}",
+        base_cost.min / my_cost.min,
+        base_cost.median / my_cost.median,
+        by_round.median
+    )
+}
+
+fn rate(figures: &Figures) -> f64 {
+    per(figures.requests, figures.window) * 1e9
+}
+
+/// Processor time of the server for a request, in nanoseconds.
+fn cost(figures: &Figures) -> f64 {
+    per(figures.server, figures.requests)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio of measured figures")]
+fn per(figure: u64, of: u64) -> f64 {
+    figure as f64 / of as f64
+}
+
+struct Spread {
+    min: f64,
+    median: f64,
+    max: f64,
+}
+
+impl Spread {
+    /// # Panics
+    /// If there are no figures.
+    fn of(figures: impl Iterator<Item = f64>) -> Spread {
+        let mut sorted: Vec<_> = figures.collect();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        let median = if sorted.len() % 2 == 1 {
+            sorted[middle]
+        } else {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        };
+        Spread {
+            min: sorted[0],
+            median,
+            max: sorted[sorted.len() - 1],
+        }
+    }
+}
