@@ -350,9 +350,6 @@ impl Drop for Uring {
 
 /// Messages into the ring, if this kernel carries them: one is sent to see. Else an eventfd that the ring watches.
 fn choose_bell(ring: &mut Ring) -> io::Result<Bell> {
-    if std::env::var("EVFD").is_ok() {
-        return EventFd::new().map(Bell::EventFd);
-    }
     let message = Message::new(ring.as_fd(), Token::Bell.to_bits())?;
     if let Err(error) = message.try_ring() {
         log::debug!("io_uring: no messages to a ring (before Linux 6.13): {error}");
