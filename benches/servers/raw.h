@@ -57,11 +57,20 @@ static void set_date(const char *name)
                                         name, date);
 }
 
-/* Bytes that lie at data[start..end]. */
+/* Bytes that lie at data[start..end]; there is room for BUFFER of them. */
 struct bytes {
     unsigned start, end;
     char *data;
 };
+
+static char *new_room(void)
+{
+    char *room = malloc(BUFFER);
+
+    if (room == NULL)
+        die("malloc");
+    return room;
+}
 
 /* The end of the request head at `head`, or NULL if not all of it is there. */
 static inline const char *end_of_head(const char *head, const char *limit)
@@ -79,6 +88,17 @@ static inline const char *end_of_head(const char *head, const char *limit)
     return NULL;
 }
 
+/* Puts the answer to the request whose head is head[0..length] to `out`, which may be `head`; its length. */
+static inline unsigned respond(const char *head, size_t length, char *out)
+{
+    static const char wanted[] = "GET /plaintext ";
+    bool right = length > sizeof wanted && memcmp(head, wanted, sizeof wanted - 1) == 0;
+    unsigned size = right ? found_length : missing_length;
+
+    memcpy(out, right ? found : missing, size);
+    return size;
+}
+
 /*
  * Answers the requests at data[0..length] for as long as `out` has room, and tells how many bytes they were; -1 if the
  * peer does not speak HTTP. What is left over is the beginning of a request, or does not fit yet.
@@ -86,13 +106,9 @@ static inline const char *end_of_head(const char *head, const char *limit)
 static inline int answer(const char *data, unsigned length, struct bytes *out)
 {
     const char *at = data, *limit = data + length, *end;
-    static const char wanted[] = "GET /plaintext ";
 
     while (out->end + sizeof found <= BUFFER && (end = end_of_head(at, limit)) != NULL) {
-        bool right = (size_t)(end - at) > sizeof wanted && memcmp(at, wanted, sizeof wanted - 1) == 0;
-        unsigned size = right ? found_length : missing_length;
-        memcpy(out->data + out->end, right ? found : missing, size);
-        out->end += size;
+        out->end += respond(at, (size_t)(end - at), out->data + out->end);
         at = end;
     }
     if (limit - at > LONGEST_HEAD && out->end + sizeof found <= BUFFER)
@@ -108,14 +124,6 @@ static inline void compact(struct bytes *in)
         in->end -= in->start;
         in->start = 0;
     }
-}
-
-static void swap(struct bytes *a, struct bytes *b)
-{
-    struct bytes c = *a;
-
-    *a = *b;
-    *b = c;
 }
 
 /* Listens on a free port of the loopback address and says which: the line that the benchmark waits for. */

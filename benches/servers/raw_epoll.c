@@ -1,8 +1,10 @@
 /*
- * Echo or plaintext HTTP on epoll, as one would write it by hand: raw_epoll echo|http [level] [events=N]
+ * Echo or plaintext HTTP on epoll, as one would write it by hand: raw_epoll echo|http [events=N]
  *
  * One edge-triggered registration in the life of a connection, for both directions. A read that does not fill its room
- * has emptied the socket, so nothing is read until the next edge: a request costs one recv and one send.
+ * has emptied the socket, so nothing is read until the next edge: a request costs one recv and one send. Input and
+ * output lie in two rooms that all connections share, which stay in the cache; a connection gets rooms of its own when
+ * something has to be kept, because a request is incomplete or the peer does not read.
  */
 #define _GNU_SOURCE
 #include "raw.h"
@@ -15,69 +17,97 @@ struct connection {
     int fd;
     bool at_end; /* the peer has nothing more to say, or went away */
     bool more;   /* the last read filled its room */
+    /* What is kept between turns. */
     struct bytes in, out;
-    char room[2][BUFFER];
 };
+
+static char shared_in[BUFFER], shared_out[BUFFER];
 
 static void drop(struct connection *c)
 {
     close(c->fd);
+    free(c->in.data);
+    free(c->out.data);
     free(c);
 }
 
 /* Writes what there is; false if the connection is broken. */
-static bool flush(struct connection *c)
+static bool flush(int fd, struct bytes *out)
 {
-    while (c->out.start < c->out.end) {
-        ssize_t n = send(c->fd, c->out.data + c->out.start, c->out.end - c->out.start, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (out->start < out->end) {
+        ssize_t n = send(fd, out->data + out->start, out->end - out->start, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN;
-        c->out.start += (unsigned)n;
+        out->start += (unsigned)n;
     }
-    c->out.start = c->out.end = 0;
+    out->start = out->end = 0;
     return true;
 }
 
-/* From what was received to what is to be sent: how many bytes were used, or -1 if the peer makes no sense. */
-static int process(struct connection *c)
+/* Keeps what is left of `rest` in `kept`. */
+static void keep(struct bytes *kept, const struct bytes *rest)
 {
-    int used;
+    if (kept->data == NULL)
+        kept->data = new_room();
+    kept->start = 0;
+    kept->end = rest->end - rest->start;
+    memmove(kept->data, rest->data + rest->start, kept->end);
+}
 
-    if (!is_http) {
-        swap(&c->in, &c->out);
-        return (int)c->out.end;
+/* Answers all that is in `in`; false if the connection is broken. What the peer does not take is kept. */
+static bool process(struct connection *c, struct bytes *in)
+{
+    while (in->start < in->end) {
+        struct bytes out = {0, 0, shared_out};
+        int used;
+
+        if (is_http) {
+            used = answer(in->data + in->start, in->end - in->start, &out);
+        } else {
+            out = *in;
+            used = (int)(in->end - in->start);
+        }
+        if (used < 0)
+            return false;
+        if (used == 0)
+            return true;
+        in->start += (unsigned)used;
+        if (!flush(c->fd, &out))
+            return false;
+        if (out.end != 0) {
+            keep(&c->out, &out);
+            return true;
+        }
     }
-    used = answer(c->in.data + c->in.start, c->in.end - c->in.start, &c->out);
-    if (used > 0)
-        c->in.start += (unsigned)used;
-    if (c->in.start == c->in.end)
-        c->in.start = c->in.end = 0;
-    return used;
+    return true;
 }
 
 /* Does what can be done; false if the connection is over. */
 static bool serve(struct connection *c)
 {
-    for (;;) {
-        ssize_t n;
-        int used;
+    struct bytes in;
+    ssize_t n;
 
-        do {
-            if (!flush(c))
-                return false;
-            if (c->out.end != 0)
-                return true; /* the other direction's edge goes on from here */
-            used = c->in.end != 0 ? process(c) : 0;
-            if (used < 0)
-                return false;
-        } while (used > 0);
-        if (!c->more)
-            return true;
-        compact(&c->in);
+    if (c->out.end != 0) {
+        if (!flush(c->fd, &c->out))
+            return false;
+        if (c->out.end != 0)
+            return true; /* the other direction's edge goes on from here */
+        in = c->in;
+        c->in.end = 0;
+        if (!process(c, &in))
+            return false;
+        if (in.start != in.end)
+            keep(&c->in, &in);
+    }
+    while (c->more && c->out.end == 0) {
+        in = (struct bytes){0, c->in.end, shared_in};
+        if (in.end != 0)
+            memcpy(shared_in, c->in.data, in.end);
         do
-            n = recv(c->fd, c->in.data + c->in.end, PIECE, MSG_DONTWAIT);
+            n = recv(c->fd, in.data + in.end, PIECE, MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
         if (n <= 0) {
             c->more = false;
@@ -85,11 +115,17 @@ static bool serve(struct connection *c)
         }
         /* An end that was reported together with the last bytes has no edge of its own. */
         c->more = n == PIECE || c->at_end;
-        c->in.end += (unsigned)n;
+        in.end += (unsigned)n;
+        c->in.end = 0;
+        if (!process(c, &in))
+            return false;
+        if (in.start != in.end)
+            keep(&c->in, &in);
     }
+    return true;
 }
 
-static void accept_all(int listener, int epoll, unsigned trigger)
+static void accept_all(int listener, int epoll)
 {
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -100,14 +136,11 @@ static void accept_all(int listener, int epoll, unsigned trigger)
             die("accept4");
         if (fd < 0)
             return;
-        c = malloc(sizeof *c);
+        c = calloc(1, sizeof *c);
         if (c == NULL)
-            die("malloc");
+            die("calloc");
         c->fd = fd;
-        c->at_end = c->more = false;
-        c->in = (struct bytes){0, 0, c->room[0]};
-        c->out = (struct bytes){0, 0, c->room[1]};
-        event.events = EPOLLIN | EPOLLRDHUP | trigger;
+        event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
         event.data.ptr = c;
         if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0)
             die("epoll_ctl");
@@ -117,15 +150,12 @@ static void accept_all(int listener, int epoll, unsigned trigger)
 int main(int argc, char **argv)
 {
     static struct epoll_event events[MOST_EVENTS];
-    unsigned trigger = EPOLLET | EPOLLOUT;
     int most = 256, listener, epoll;
     struct epoll_event event;
 
     is_http = argc > 1 && strcmp(argv[1], "http") == 0;
     for (int i = 2; i < argc; i++) {
-        if (strcmp(argv[i], "level") == 0)
-            trigger = 0;
-        else if (strncmp(argv[i], "events=", 7) == 0 && atoi(argv[i] + 7) > 0 && atoi(argv[i] + 7) <= MOST_EVENTS)
+        if (strncmp(argv[i], "events=", 7) == 0 && atoi(argv[i] + 7) > 0 && atoi(argv[i] + 7) <= MOST_EVENTS)
             most = atoi(argv[i] + 7);
         else
             return fprintf(stderr, "raw_epoll: what is \"%s\"?\n", argv[i]), 2;
@@ -144,7 +174,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < count; i++) {
             struct connection *c = events[i].data.ptr;
             if (c == NULL) {
-                accept_all(listener, epoll, trigger);
+                accept_all(listener, epoll);
                 continue;
             }
             if (events[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
