@@ -30,6 +30,13 @@ pub(crate) type OnTop = unsafe extern "C-unwind" fn(ffi::kapok_transfer_t) -> ff
 #[repr(transparent)]
 pub(crate) struct Handle(NonNull<c_void>);
 
+impl Handle {
+    /// Where the context lies on its stack: the frames that it goes on with are above. Only for looking at the address.
+    pub(crate) fn address(&self) -> *const c_void {
+        self.0.as_ptr()
+    }
+}
+
 /// What a jump brings to its other side.
 #[derive(Debug)]
 pub(crate) struct Transfer {

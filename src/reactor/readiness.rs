@@ -27,7 +27,14 @@ use super::backend::{Backend, Submitted};
 use super::bell::Bell;
 use super::op::{Op, OpList, Outcome, Source};
 use super::selector::{Event, Selector};
-use crate::sys::Direction;
+use crate::sys::{Direction, prefetch};
+
+/// How many events are applied before the fibers that they wake run.
+const AT_ONCE: usize = 32;
+
+/// How far ahead among the events entries are fetched, and operations after them.
+const ENTRIES_AHEAD: usize = 6;
+const OPS_AHEAD: usize = 3;
 
 /// One direction of a descriptor.
 #[derive(Debug, Default)]
@@ -68,7 +75,9 @@ pub(crate) struct Readiness<S> {
     selector: S,
     /// Indexed by descriptor number, which the kernel keeps small and dense.
     entries: Vec<Entry>,
+    /// What the last wait has brought, and how far it has been applied.
     events: Vec<Event>,
+    next_event: usize,
     completed: OpList,
     pending: usize,
 }
@@ -79,6 +88,7 @@ impl<S: Selector> Readiness<S> {
             selector,
             entries: Vec::new(),
             events: Vec::new(),
+            next_event: 0,
             completed: OpList::default(),
             pending: 0,
         }
@@ -169,6 +179,37 @@ impl<S: Selector> Readiness<S> {
         unsafe { op.as_ref() }.complete(outcome);
         // SAFETY: alive until it is handed out, and in no list.
         unsafe { self.completed.push_back(op) };
+    }
+
+    /// Applies the next few of the events that the last wait has brought, until something has completed.
+    ///
+    /// Not all of them at once: what the kernel has touched for a connection should still be in the cache when the fiber
+    /// that was woken answers on it.
+    fn apply_some(&mut self) {
+        while self.completed.is_empty() && self.next_event < self.events.len() {
+            let end = self.events.len().min(self.next_event + AT_ONCE);
+            while self.next_event < end {
+                self.look_ahead();
+                let event = self.events[self.next_event];
+                self.next_event += 1;
+                self.apply(event);
+            }
+        }
+    }
+
+    /// Has the memory fetched that the next events are about: of one that is a few steps away the entry, of one whose
+    /// entry is here by now the operation that waits.
+    #[inline]
+    fn look_ahead(&self) {
+        let entry_of = |event: &Event| self.entries.get(index_of_token(event.token));
+        if let Some(later) = self.events.get(self.next_event + ENTRIES_AHEAD).and_then(entry_of) {
+            prefetch(later, size_of::<Entry>());
+        }
+        if let Some(soon) = self.events.get(self.next_event + OPS_AHEAD).and_then(entry_of) {
+            if let Some(op) = soon.read.waiting.front() {
+                prefetch(op.as_ptr(), size_of::<Op>());
+            }
+        }
     }
 
     fn apply(&mut self, event: Event) {
@@ -299,17 +340,21 @@ impl<S: Selector> Backend for Readiness<S> {
     }
 
     fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.completed.is_empty() {
-            timeout
-        } else {
-            Some(Duration::ZERO)
-        };
-        let mut events = std::mem::take(&mut self.events);
-        let result = self.selector.wait(timeout, &mut events);
-        for event in events.drain(..) {
-            self.apply(event);
+        let has_completed = !self.completed.is_empty();
+        if !has_completed {
+            self.apply_some();
+            if !self.completed.is_empty() {
+                return Ok(());
+            }
         }
-        self.events = events;
+        let mut result = Ok(());
+        if self.next_event >= self.events.len() {
+            self.next_event = 0;
+            self.events.clear();
+            let timeout = if has_completed { Some(Duration::ZERO) } else { timeout };
+            result = self.selector.wait(timeout, &mut self.events);
+        }
+        self.apply_some();
         result
     }
 

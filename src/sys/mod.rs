@@ -4,8 +4,11 @@
 
 #[cfg(kqueue)]
 pub(crate) mod kqueue;
+mod prefetch;
 pub(crate) mod socket;
 pub(crate) mod transfer;
+
+pub(crate) use prefetch::prefetch;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};

@@ -6,19 +6,46 @@ use io_uring::cqueue;
 
 use super::super::bell::Bell;
 use super::super::op::{Kind, Op, Outcome};
-use super::Uring;
 use super::entry::Token;
 use super::setup::Mode;
+use super::{Uring, index_of};
+use crate::sys::prefetch;
+
+/// How far ahead among the completions operations are fetched, and entries after them.
+const OPS_AHEAD: usize = 6;
+const ENTRIES_AHEAD: usize = 3;
 
 impl Uring {
     /// Takes what the kernel has completed.
     pub(super) fn reap(&mut self) {
         let mut reaped = std::mem::take(&mut self.reaped);
         self.ring.reap(&mut reaped);
-        for completion in reaped.drain(..) {
-            self.apply(&completion);
+        for (i, completion) in reaped.iter().enumerate() {
+            self.look_ahead(&reaped[i..]);
+            self.apply(completion);
         }
+        reaped.clear();
         self.reaped = reaped;
+    }
+
+    /// Has the memory fetched that the next completions are about: of one that is a few steps away the operation, of one
+    /// whose operation is here by now the entry.
+    #[inline]
+    fn look_ahead(&self, reaped: &[cqueue::Entry]) {
+        let op_of = |completion: &cqueue::Entry| match Token::from_bits(completion.user_data()) {
+            Token::Op(op) => Some(op),
+            _ => None,
+        };
+        if let Some(later) = reaped.get(OPS_AHEAD).and_then(op_of) {
+            prefetch(later.as_ptr(), size_of::<Op>());
+        }
+        if let Some(soon) = reaped.get(ENTRIES_AHEAD).and_then(op_of) {
+            // SAFETY: its completion has not been applied, so it is pending, so it is alive.
+            let fd = unsafe { soon.as_ref() }.source.fd;
+            if let Some(entry) = self.entries.get(index_of(fd)) {
+                prefetch(entry, size_of_val(entry));
+            }
+        }
     }
 
     fn apply(&mut self, completion: &cqueue::Entry) {
@@ -64,7 +91,11 @@ impl Uring {
         };
         // The flag is as old as the mode.
         let more = (self.ring.mode() >= Mode::Cooperative).then(|| cqueue::sock_nonempty(flags));
-        self.entry(it.source).learn_completed(it, outcome, more);
+        let calls = self.ring.calls();
+        let entry = self.entry(it.source);
+        let lane = entry.lane(it.direction());
+        lane.comes_soon = lane.queued_at + 1 == calls;
+        entry.learn_completed(it, outcome, more);
         self.end(op, outcome);
     }
 

@@ -140,12 +140,14 @@ impl Uring {
         // SAFETY: alive, by the caller's promise.
         let it = unsafe { op.as_ref() };
         let knows_poll_first = self.ring.mode() >= Mode::Cooperative;
+        let calls = self.ring.calls();
         let lane = self.lane_of(it);
         debug_assert!(lane.in_kernel.is_none(), "one at a time");
+        lane.queued_at = calls;
         lane.in_kernel = Some(op);
         lane.cancelled = false;
         lane.polling = false;
-        let poll_first = knows_poll_first && lane.hint == Hint::Exhausted;
+        let poll_first = knows_poll_first && lane.hint == Hint::Exhausted && !lane.comes_soon;
         // SAFETY: alive and valid, by the caller's promise.
         let sqe = unsafe { entry::of_op(op, poll_first) };
         // SAFETY: valid until it has been handed out, which is after its completion was reaped.

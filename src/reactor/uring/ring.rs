@@ -35,7 +35,7 @@ pub(super) struct Ring {
     /// What did not fit into the ring, because the kernel did not take what was there. Empty, nearly always.
     backlog: VecDeque<Sqe>,
     fork_guard: ForkGuard,
-    /// System calls made, for whoever wonders.
+    /// System calls made.
     calls: u64,
 }
 
@@ -157,7 +157,6 @@ impl Ring {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }

@@ -39,6 +39,10 @@ pub(super) struct Lane {
     /// Those behind it.
     pub(super) waiting: OpList,
     pub(super) hint: Hint,
+    /// The last one came back from the system call that handed it over: it had to wait a little, or not at all.
+    pub(super) comes_soon: bool,
+    /// How many system calls had been made when it was queued.
+    pub(super) queued_at: u64,
 }
 
 impl Lane {
