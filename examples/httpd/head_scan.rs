@@ -22,7 +22,7 @@ impl HeadScan {
         if !matches!(bytes, [b'a'..=b'z' | b'A'..=b'Z' | b'\r', ..]) {
             return refuse(Status::BadRequest, "this is not an HTTP request");
         }
-        while let Some(at) = bytes[self.searched..].iter().position(|&byte| byte == b'\n') {
+        while let Some(at) = memchr::memchr(b'\n', &bytes[self.searched..]) {
             let line = &bytes[self.line_start..self.searched + at];
             // Whether a bare LF ends a line is a matter of taste, and two servers of different taste can be played off
             // against each other. So it is refused.
