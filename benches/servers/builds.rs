@@ -11,7 +11,7 @@ pub(crate) struct Programs {
     pub(crate) examples: PathBuf,
 }
 
-/// Compiles the C programs by `$CC` (`cc`, if there is none) and the examples by cargo, as a user would for a release.
+/// Compiles the C programs by `$CC` (`cc`, if there is none) and the examples by cargo, in the profile of benchmarks.
 pub(crate) fn all() -> io::Result<Programs> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
@@ -27,7 +27,8 @@ pub(crate) fn all() -> io::Result<Programs> {
         .args([
             "build",
             "--quiet",
-            "--release",
+            "--profile",
+            "bench",
             "--example",
             "httpd",
             "--example",

@@ -17,13 +17,10 @@ pub(crate) fn all(options: &Options) -> io::Result<()> {
     // A descriptor a connection; where the limit cannot be raised, a server or the generator will say so.
     let _limit = rlimit::increase_nofile_limit(u64::MAX);
     println!("{}", places.describe());
-    println!(
-        "rounds: {}, window {:?} after {:?}",
-        options.rounds, options.window, options.warm_up
-    );
+    println!("window {:?} after {:?}", options.window, options.warm_up);
     for &load in &options.loads {
         let mut figures = vec![Vec::new(); options.servers.len()];
-        for round in 0..options.rounds {
+        for round in 0..usize::from(options.rounds) {
             for turn in 0..options.servers.len() {
                 let index = (turn + round) % options.servers.len();
                 let server = &options.servers[index];
@@ -50,6 +47,9 @@ fn measure(server: &Server, load: Load, programs: &Programs, places: Places, opt
         ("--generator-window", options.window.as_secs_f64().to_string()),
     ] {
         generate.args([name, &value]);
+    }
+    if places.are_two() {
+        generate.arg("--spin");
     }
     let mut generator = Running::start(generate, places, Role::Generator)?;
     generator.line()?.parse().map_err(io::Error::other)

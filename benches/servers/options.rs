@@ -15,8 +15,8 @@ use crate::servers::{self, Server};
 )]
 pub(crate) struct Options {
     /// How often each server is measured under each load
-    #[arg(long, default_value_t = 7)]
-    pub(crate) rounds: usize,
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) rounds: u16,
 
     /// For how long it is measured each time, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.6", value_parser = seconds)]
@@ -64,6 +64,10 @@ pub(crate) struct Generator {
     /// The server's process.
     #[arg(long, hide = true, default_value_t = 0)]
     pub(crate) pid: u32,
+
+    /// Never sleep.
+    #[arg(long, hide = true)]
+    pub(crate) spin: bool,
 
     #[arg(long, hide = true, value_parser = seconds, default_value = "0.3")]
     pub(crate) generator_warm_up: Duration,

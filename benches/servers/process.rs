@@ -41,6 +41,11 @@ impl Places {
         }
     }
 
+    /// Whether server and generator have a processor each.
+    pub(crate) fn are_two(self) -> bool {
+        self.processors.is_some()
+    }
+
     pub(crate) fn describe(self) -> String {
         let processors = match self.processors {
             Some((server, generator)) => format!("server on processor {server}, generator on {generator}"),

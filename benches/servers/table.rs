@@ -4,57 +4,77 @@ use crate::generator::Figures;
 use crate::loads::Load;
 use crate::servers::{self, Server};
 
+const HEADINGS: [&str; 8] = [
+    "server",
+    "requests/s: median (min - max)",
+    "CPU ns/request: median (min - max)",
+    "busy: server, generator",
+    "requests/CPU s: best, median",
+    "/ raw_epoll: best, median, by round",
+    "/ raw_uring: best, median, by round",
+    "µs: p50, p99",
+];
+
 /// Prints a line for each server. `figures` has one list for each, a figure a round.
 pub(crate) fn print(load: Load, servers: &[Server], figures: &[Vec<Figures>]) {
     let rounds = figures.first().map_or(0, Vec::len);
-    println!("\n{load}, {rounds} rounds");
-    println!(
-        "| server | requests/s: median (min - max) | CPU ns/request: median (min - max) | busy: server, generator \
-         | requests/CPU s: best | median | to raw_epoll: best | median | by round | to raw_uring: best | median | by round \
-         | p50 µs | p99 µs |"
-    );
-    println!("|:--|{}", "--:|".repeat(13));
-    let base = |name: &str| {
+    println!("\n{load}, rounds: {rounds}\n");
+    let of = |name: &str| {
         let index = servers.iter().position(|server| server.name == name)?;
         Some(&figures[index][..])
     };
-    let (epoll, uring) = (base(servers::RAW_EPOLL), base(servers::RAW_URING));
-    for (server, mine) in servers.iter().zip(figures) {
-        let rate = Spread::of(mine.iter().map(rate));
-        let cost = Spread::of(mine.iter().map(cost));
-        let busy = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), f.window))).median;
-        let latency = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), 1000))).median;
-        println!(
-            "| {} | {:.0} ({:.0} - {:.0}) | {:.0} ({:.0} - {:.0}) | {:.2}, {:.2} | {:.0} | {:.0} | {} | {} | {:.0} | {:.0} |",
-            server.name,
-            rate.median,
-            rate.min,
-            rate.max,
-            cost.median,
-            cost.min,
-            cost.max,
-            busy(|f| f.server),
-            busy(|f| f.generator),
-            1e9 / cost.min,
-            1e9 / cost.median,
-            compared(mine, epoll),
-            compared(mine, uring),
-            latency(|f| f.p50),
-            latency(|f| f.p99),
-        );
+    let (epoll, uring) = (of(servers::RAW_EPOLL), of(servers::RAW_URING));
+    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    rows.extend(
+        servers
+            .iter()
+            .zip(figures)
+            .map(|(server, mine)| row(&server.name, mine, epoll, uring)),
+    );
+    let widths: [usize; 8] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    for (index, row) in rows.iter().enumerate() {
+        line(&widths, row);
+        if index == 0 {
+            line(&widths, &widths.map(|width| "-".repeat(width)));
+        }
     }
 }
 
-/// How many times as many requests `mine` serves with the same processor time as `base`: of the best rounds, of the median
+fn line(widths: &[usize; 8], cells: &[String; 8]) {
+    for (cell, width) in cells.iter().zip(widths) {
+        print!("| {cell:<width$} ");
+    }
+    println!("|");
+}
+
+fn row(name: &str, mine: &[Figures], epoll: Option<&[Figures]>, uring: Option<&[Figures]>) -> [String; 8] {
+    let rate = Spread::of(mine.iter().map(rate));
+    let cost = Spread::of(mine.iter().map(cost));
+    let busy = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), f.window))).median;
+    let latency = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), 1000))).median;
+    [
+        name.to_owned(),
+        format!("{:.0} ({:.0} - {:.0})", rate.median, rate.min, rate.max),
+        format!("{:.0} ({:.0} - {:.0})", cost.median, cost.min, cost.max),
+        format!("{:.2}, {:.2}", busy(|f| f.server), busy(|f| f.generator)),
+        format!("{:.0}, {:.0}", 1e9 / cost.min, 1e9 / cost.median),
+        compared(mine, epoll),
+        compared(mine, uring),
+        format!("{:.0}, {:.0}", latency(|f| f.p50), latency(|f| f.p99)),
+    ]
+}
+
+/// How many times as many requests `mine` serves with the same processor time as `base`: in the best rounds, in the median
 /// ones, and the median of the ratios of each round. Above 1 is better.
 fn compared(mine: &[Figures], base: Option<&[Figures]>) -> String {
     let Some(base) = base else {
-        return "- | - | -".to_owned();
+        return "-".to_owned();
     };
     let (my_cost, base_cost) = (Spread::of(mine.iter().map(cost)), Spread::of(base.iter().map(cost)));
     let by_round = Spread::of(mine.iter().zip(base).map(|(mine, base)| cost(base) / cost(mine)));
     format!(
-        "{:.3} | {:.3} | {:.3}",
+        "{:.3}, {:.3}, {:.3}",
         base_cost.min / my_cost.min,
         base_cost.median / my_cost.median,
         by_round.median

@@ -1,7 +1,8 @@
 //! The load generator: one thread, one epoll loop, nothing of what is measured.
 //!
-//! It checks every answer, and is cheap enough to keep a server busy that does 200,000 requests in a second. Its result is
-//! one line on standard output, which `Figures` reads again on the other side.
+//! It checks every answer, and is cheap enough to keep a server busy that does 200,000 requests in a second. On a processor
+//! of its own it never sleeps: a generator that sleeps is woken by the server, on the server's time, and the more often the
+//! slower the server is. Its result is one line on standard output, which `Figures` reads again on the other side.
 
 mod epoll;
 mod exchange;
@@ -20,8 +21,8 @@ use crate::options::Generator;
 use epoll::Epoll;
 use meter::Meter;
 
-/// How long a server may leave all connections without an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For how many nanoseconds a server may leave all connections without an answer.
+const PATIENCE: u64 = 20_000_000_000;
 
 /// One connection, driven by what the kernel says of it.
 trait Client: Sized {
@@ -62,17 +63,25 @@ fn drive<C: Client>(connections: usize, options: &Generator) -> io::Result<Figur
     for client in &mut clients {
         client.send(&meter)?;
     }
+    let mut last_event = meter.now();
     while !meter.is_over()? {
-        let mut events = 0;
-        for event in epoll.wait(PATIENCE)? {
-            events += 1;
+        let timeout = if options.spin {
+            Duration::ZERO
+        } else {
+            Duration::from_nanos(PATIENCE)
+        };
+        let mut idle = true;
+        for event in epoll.wait(timeout)? {
+            idle = false;
             let client = &mut clients[event.number];
             if event.readable {
                 client.receive(&mut meter)?;
             }
             client.send(&meter)?;
         }
-        if events == 0 {
+        if !idle {
+            last_event = meter.now();
+        } else if meter.now() - last_event >= PATIENCE {
             return Err(io::Error::new(ErrorKind::TimedOut, "the server has stopped answering"));
         }
     }
