@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
@@ -73,6 +73,7 @@ contract!(
     many_rings_are_one,
     more_ready_descriptors_than_one_batch,
     duplicate_left_open_does_not_confuse_the_next_owner,
+    pipes_are_read_and_written_and_end,
 );
 
 /// Opens one; `None`, visibly, where the system forbids what it needs, unless `KAPOK_REQUIRE_REACTORS` names it.
@@ -122,6 +123,14 @@ impl Pending {
             len,
             flags: crate::sys::socket::NO_SIGNAL,
         })
+    }
+
+    fn read(source: Source, len: usize) -> Pending {
+        Pending::new(source, len, |buf, _| Kind::Read { buf, len })
+    }
+
+    fn write(source: Source, len: usize) -> Pending {
+        Pending::new(source, len, |buf, _| Kind::Write { buf, len })
     }
 
     pub(super) fn accept(source: Source) -> Pending {
@@ -570,6 +579,55 @@ fn duplicate_left_open_does_not_confuse_the_next_owner(reactor: &mut Reactor) {
     theirs.write_all(b"hello").unwrap();
     completions(reactor, 1);
     assert_eq!(&*recv.buf, b"hello");
+}
+
+fn pipes_are_read_and_written_and_end(reactor: &mut Reactor) {
+    let (reader, writer) = io::pipe().unwrap();
+    for end in [reader.as_fd(), writer.as_fd()] {
+        crate::sys::set_nonblocking(end, true).unwrap();
+    }
+    let [from, to] = [reader.as_raw_fd(), writer.as_raw_fd()].map(Source::new);
+    let [first, second] = [(); 2].map(|()| Pending::read(from, 4));
+    for read in [&first, &second] {
+        read.submit_pending(reactor);
+    }
+    (&writer).write_all(b"hello").unwrap();
+    assert_eq!(completions(reactor, 2), [first.ptr(), second.ptr()]);
+    assert_eq!((first.op.outcome(), second.op.outcome()), (Some(Ok(4)), Some(Ok(1))));
+    // Fill it, until a write waits, and read that out again.
+    let mut written = 0;
+    let waiting = loop {
+        let write = Pending::write(to, 10_000);
+        match write.submit(reactor) {
+            Submitted::Done(outcome) => written += outcome.unwrap(),
+            Submitted::Pending => break write,
+        }
+    };
+    nothing_completes(reactor);
+    while waiting.op.outcome().is_none() {
+        written -= (&reader).read(&mut [0; 4096]).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(completions(reactor, 1), [waiting.ptr()]);
+    written += waiting.op.outcome().unwrap().unwrap();
+    while written > 0 {
+        let read = Pending::read(from, 10_000);
+        let outcome = match read.submit(reactor) {
+            Submitted::Done(outcome) => outcome,
+            Submitted::Pending => {
+                completions(reactor, 1);
+                read.op.outcome().unwrap()
+            }
+        };
+        written -= outcome.unwrap();
+    }
+    let last = Pending::read(from, 1);
+    last.submit_pending(reactor);
+    reactor.forget(to, false);
+    drop(writer);
+    completions(reactor, 1);
+    assert_eq!(last.op.outcome(), Some(Ok(0)));
+    reactor.forget(from, false);
 }
 
 #[cfg(kqueue)]

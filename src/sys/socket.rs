@@ -6,7 +6,7 @@ use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use super::{retry, syscall};
+use super::{count, retry, syscall};
 
 /// A socket address in the kernel's form.
 #[derive(Clone, Copy)]
@@ -278,10 +278,6 @@ pub(crate) fn duplicate(fd: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 // The four below never block, whatever mode the open file is in: somebody who has a duplicate of it may have changed that.
-
-fn count(n: isize) -> usize {
-    usize::try_from(n).expect("a count is not negative")
-}
 
 /// `recv(2)`.
 ///

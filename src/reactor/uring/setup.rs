@@ -84,10 +84,12 @@ fn check_features(ring: &IoUring) -> io::Result<()> {
         opcode::AsyncCancel::CODE,
         opcode::Connect::CODE,
         opcode::PollAdd::CODE,
+        opcode::Read::CODE,
         opcode::Recv::CODE,
         opcode::RecvMsg::CODE,
         opcode::Send::CODE,
         opcode::SendMsg::CODE,
+        opcode::Write::CODE,
     ];
     if needed.iter().any(|&code| !probe.is_supported(code)) {
         return Err(too_old("all operations"));
