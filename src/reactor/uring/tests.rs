@@ -12,7 +12,7 @@ use super::*;
 /// One with tiny queues; `None` where the system refuses any.
 fn tiny(submissions: u32, completions: u32) -> Option<Reactor> {
     open(ReactorKind::IoUring)?;
-    let uring = Uring::with_sizes(submissions, completions).unwrap();
+    let uring = Uring::with(Mode::Deferred, submissions, completions).unwrap();
     Some(Reactor::IoUring(Box::new(uring)))
 }
 
