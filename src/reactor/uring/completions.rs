@@ -20,7 +20,7 @@ impl Uring {
         self.reaped = reaped;
     }
 
-    fn apply(&mut self, completion: &cqueue::Entry) {
+    pub(super) fn apply(&mut self, completion: &cqueue::Entry) {
         let (result, flags) = (completion.result(), completion.flags());
         match Token::from_bits(completion.user_data()) {
             Token::Cancel => {}
