@@ -147,7 +147,7 @@ fn every_reactor_works_with_every_engine() {
                     let used = Builder::new().reactor(kind).switch(engine).run(a_conversation);
                     match used {
                         Ok(used) => assert_eq!(used, kind),
-                        // Some systems forbid it; src/reactor/tests.rs tells so, and fails where it is required.
+                        // Some systems forbid it; src/reactor/tests/ tells so, and fails where it is required.
                         Err(error) => assert_eq!(kind, ReactorKind::IoUring, "{error}"),
                     }
                 }

@@ -10,6 +10,8 @@
 
 mod backend;
 mod bell;
+#[cfg(test)]
+mod differential;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
 #[cfg(kqueue)]

@@ -48,7 +48,8 @@ pub(crate) enum Kind {
         address: NonNull<socket::Address>,
         started: Cell<bool>,
     },
-    /// `recv(2)`; the result is the number of bytes.
+    /// `recv(2)` from a stream; the result is the number of bytes. For messages there is `RecvMsg`: that one is shorter than
+    /// the buffer does not mean that it was the last.
     Recv {
         buf: NonNull<u8>,
         len: usize,
@@ -70,6 +71,14 @@ pub(crate) enum Kind {
         message: NonNull<libc::msghdr>,
         flags: libc::c_int,
     },
+    /// `read(2)` from what can be polled and has no position: a pipe, a terminal, a socket. It is in non-blocking mode,
+    /// since no flag of the call can stand in for that.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for pipes, which have no public face yet"))]
+    Read { buf: NonNull<u8>, len: usize },
+    /// `write(2)` to what can be polled and has no position, in non-blocking mode as for `Read`. To a pipe without a reader
+    /// it raises SIGPIPE, too, which Rust programs ignore.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for pipes, which have no public face yet"))]
+    Write { buf: NonNull<u8>, len: usize },
 }
 
 /// How an operation ended: a count or a descriptor, or an errno.
@@ -117,16 +126,17 @@ impl Op {
     /// The readiness that it waits for.
     pub(crate) fn direction(&self) -> Direction {
         match self.kind {
-            Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } => Direction::Read,
-            Kind::Connect { .. } | Kind::Send { .. } | Kind::SendMsg { .. } => Direction::Write,
+            Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } => Direction::Read,
+            Kind::Connect { .. } | Kind::Send { .. } | Kind::SendMsg { .. } | Kind::Write { .. } => Direction::Write,
         }
     }
 
     /// True when `outcome` tells that the socket's buffer is now empty (or full), so that the next attempt in that
     /// direction would answer `EAGAIN`.
     ///
-    /// A stream that gave or took fewer bytes than there was room for has no more. Not so a message, and not so a
-    /// peek, which leaves the bytes where they are.
+    /// A stream socket that gave or took fewer bytes than there was room for has no more. Not so a message, and not so a
+    /// peek, which leaves the bytes where they are. Of what `Read` and `Write` are for a short count says nothing: a
+    /// terminal gives a line at a time, and a pipe is full in pages, not in bytes.
     pub(super) fn exhausted_by(&self, outcome: Outcome) -> bool {
         match (&self.kind, outcome) {
             (Kind::Recv { len, flags, .. }, Ok(n)) => 0 < n && n < *len && flags & libc::MSG_PEEK == 0,
@@ -171,6 +181,14 @@ impl Op {
             Kind::SendMsg { message, flags } => {
                 // SAFETY: a message with valid buffers, by the invariant of `Kind`.
                 unsafe { transfer::sendmsg(fd, message.as_ptr(), *flags) }
+            }
+            Kind::Read { buf, len } => {
+                // SAFETY: `len` writable bytes, by the invariant of `Kind`.
+                unsafe { crate::sys::read(fd, buf.as_ptr(), *len) }
+            }
+            Kind::Write { buf, len } => {
+                // SAFETY: `len` readable bytes, by the invariant of `Kind`.
+                unsafe { crate::sys::write(fd, buf.as_ptr(), *len) }
             }
         };
         match result {

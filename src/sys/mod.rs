@@ -74,6 +74,26 @@ pub(crate) fn wait_ready(fd: RawFd, direction: Direction, deadline: Option<Insta
     }
 }
 
+/// `read(2)`.
+///
+/// # Safety
+/// `buf` has room for `len` bytes.
+pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: usize) -> io::Result<usize> {
+    retry(|| syscall!(read(fd, buf.cast(), len)).map(count))
+}
+
+/// `write(2)`.
+///
+/// # Safety
+/// `buf` is `len` readable bytes.
+pub(crate) unsafe fn write(fd: RawFd, buf: *const u8, len: usize) -> io::Result<usize> {
+    retry(|| syscall!(write(fd, buf.cast(), len)).map(count))
+}
+
+fn count(n: isize) -> usize {
+    usize::try_from(n).expect("a count is not negative")
+}
+
 /// For calls that count in milliseconds: never early, never more than the type holds (the caller waits again).
 pub(crate) fn milliseconds_rounded_up(duration: Duration) -> libc::c_int {
     let ms = duration.as_nanos().div_ceil(1_000_000);

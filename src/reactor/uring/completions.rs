@@ -48,7 +48,7 @@ impl Uring {
         }
     }
 
-    fn apply(&mut self, completion: &cqueue::Entry) {
+    pub(super) fn apply(&mut self, completion: &cqueue::Entry) {
         let (result, flags) = (completion.result(), completion.flags());
         match Token::from_bits(completion.user_data()) {
             Token::Cancel => {}

@@ -12,6 +12,9 @@ use crate::sys::Direction;
 /// Wait before the first attempt, since it is known that it would fail (`IORING_RECVSEND_POLL_FIRST`, Linux 5.19).
 const POLL_FIRST: u16 = 1;
 
+/// Where to read from what has no position.
+const NO_POSITION: u64 = u64::MAX;
+
 /// What a completion is about: the 64 bits that the kernel hands back.
 ///
 /// An operation is known by its address. It is a multiple of 8, so the low bits can say which of the operation's entries
@@ -98,6 +101,13 @@ pub(super) unsafe fn of_op(op: NonNull<Op>, poll_first: bool) -> Sqe {
         Kind::SendMsg { message, flags } => opcode::SendMsg::new(fd, message.as_ptr())
             .flags(flags.cast_unsigned_())
             .ioprio(ioprio)
+            .build(),
+        // Their field of that name is a priority, and nothing can be asked for in it.
+        Kind::Read { buf, len } => opcode::Read::new(fd, buf.as_ptr(), length(*len))
+            .offset(NO_POSITION)
+            .build(),
+        Kind::Write { buf, len } => opcode::Write::new(fd, buf.as_ptr(), length(*len))
+            .offset(NO_POSITION)
             .build(),
     };
     sqe.user_data(Token::Op(op).to_bits())

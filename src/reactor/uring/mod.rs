@@ -74,12 +74,22 @@ pub(crate) struct Uring {
 
 impl Uring {
     pub(crate) fn new() -> io::Result<Uring> {
-        Uring::with_sizes(setup::SUBMISSIONS, setup::COMPLETIONS)
+        Uring::with(Mode::Deferred, setup::SUBMISSIONS, setup::COMPLETIONS)
     }
 
-    fn with_sizes(submissions: u32, completions: u32) -> io::Result<Uring> {
-        let mut ring = Ring::new(submissions, completions)?;
-        let bell = choose_bell(&mut ring)?;
+    /// One that does without what came after Linux 5.13, as it works on an older kernel.
+    #[cfg(test)]
+    pub(super) fn as_before_5_19(submissions: u32, completions: u32) -> io::Result<Uring> {
+        Uring::with(Mode::Interrupting, submissions, completions)
+    }
+
+    fn with(best: Mode, submissions: u32, completions: u32) -> io::Result<Uring> {
+        let mut ring = Ring::new(best, submissions, completions)?;
+        let bell = if best == Mode::Interrupting {
+            EventFd::new().map(Bell::EventFd)
+        } else {
+            choose_bell(&mut ring)
+        }?;
         let mut uring = Uring {
             ring,
             bell,

@@ -40,8 +40,8 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn new(submissions: u32, completions: u32) -> io::Result<Ring> {
-        let (ring, mode) = setup::open(submissions, completions)?;
+    pub(super) fn new(best: Mode, submissions: u32, completions: u32) -> io::Result<Ring> {
+        let (ring, mode) = setup::open(best, submissions, completions)?;
         Ok(Ring {
             ring,
             mode,

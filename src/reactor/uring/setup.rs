@@ -26,13 +26,14 @@ pub(super) enum Mode {
     Deferred,
 }
 
-/// A ring, in the best mode there is.
+/// A ring, in the best mode there is up to `best`.
 ///
 /// # Errors
 /// What the kernel says, with the cause and the remedy where they are known.
-pub(super) fn open(submissions: u32, completions: u32) -> io::Result<(IoUring, Mode)> {
+pub(super) fn open(best: Mode, submissions: u32, completions: u32) -> io::Result<(IoUring, Mode)> {
     let mut refused = io::Error::from(io::ErrorKind::Unsupported);
-    for mode in [Mode::Deferred, Mode::Cooperative, Mode::Interrupting] {
+    let modes = [Mode::Deferred, Mode::Cooperative, Mode::Interrupting];
+    for mode in modes.into_iter().filter(|&mode| mode <= best) {
         match open_in(mode, submissions, completions) {
             Ok(mut ring) => {
                 check_features(&ring)?;
@@ -84,10 +85,12 @@ fn check_features(ring: &IoUring) -> io::Result<()> {
         opcode::AsyncCancel::CODE,
         opcode::Connect::CODE,
         opcode::PollAdd::CODE,
+        opcode::Read::CODE,
         opcode::Recv::CODE,
         opcode::RecvMsg::CODE,
         opcode::Send::CODE,
         opcode::SendMsg::CODE,
+        opcode::Write::CODE,
     ];
     if needed.iter().any(|&code| !probe.is_supported(code)) {
         return Err(too_old("all operations"));

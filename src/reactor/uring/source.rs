@@ -87,8 +87,8 @@ impl Entry {
     pub(super) fn try_plainly(&mut self, op: &Op) -> bool {
         let is_answer = match op.kind {
             Kind::Connect { .. } => return false,
-            Kind::Send { .. } | Kind::SendMsg { .. } => std::mem::take(&mut self.answering),
-            Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } => false,
+            Kind::Send { .. } | Kind::SendMsg { .. } | Kind::Write { .. } => std::mem::take(&mut self.answering),
+            Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } => false,
         };
         !is_answer && self.lane(op.direction()).hint == Hint::Ready
     }
@@ -124,6 +124,10 @@ impl Entry {
                 } else {
                     left
                 }
+            }
+            (Kind::Read { .. }, Ok(n)) => {
+                self.answering = true;
+                if n == 0 { Hint::Ready } else { Hint::Unknown } // nothing is said about what is left
             }
             (_, Ok(_)) if op.exhausted_by(outcome) => Hint::Exhausted,
             // A socket that is broken says so at once.

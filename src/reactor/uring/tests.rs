@@ -1,9 +1,9 @@
-//! What a ring can do wrong and readiness cannot. The contract itself is tested in `reactor/tests.rs`.
+//! What a ring can do wrong and readiness cannot. The contract itself is tested in `reactor/tests`.
 
 use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::tests::{Pending, completions, nothing_completes, open, pair};
 use super::super::{Reactor, ReactorKind};
@@ -12,7 +12,7 @@ use super::*;
 /// One with tiny queues; `None` where the system refuses any.
 fn tiny(submissions: u32, completions: u32) -> Option<Reactor> {
     open(ReactorKind::IoUring)?;
-    let uring = Uring::with_sizes(submissions, completions).unwrap();
+    let uring = Uring::with(Mode::Deferred, submissions, completions).unwrap();
     Some(Reactor::IoUring(Box::new(uring)))
 }
 
@@ -149,6 +149,82 @@ fn a_ring_that_is_dropped_writes_to_nobodys_memory_afterwards() {
     }
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!((&*first.buf, &*second.buf), (&[0; 8][..], &[0; 8][..]));
+}
+
+#[test]
+fn operations_are_cancelled_also_when_the_queue_is_full() {
+    let Some(mut reactor) = tiny(2, 4) else { return };
+    let mut pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+    let recvs: Vec<_> = pairs.iter().map(|(_, source, _)| Pending::recv(*source, 8)).collect();
+    for recv in &recvs {
+        recv.submit_pending(&mut reactor);
+    }
+    // Some are in the kernel, some in the queue, some beside it; there is no room for what is to cancel them.
+    for recv in &recvs {
+        recv.cancel(&mut reactor);
+    }
+    completions(&mut reactor, recvs.len());
+    assert!(recvs.iter().all(|recv| recv.op.outcome() == Some(Err(libc::ECANCELED))));
+    for (_, _, theirs) in &mut pairs {
+        theirs.write_all(b"too late").unwrap();
+    }
+    nothing_completes(&mut reactor);
+    assert!(recvs.iter().all(|recv| *recv.buf == [0; 8]));
+}
+
+#[test]
+fn a_turn_needs_no_room_in_the_queue_for_its_timeout() {
+    let Some(mut reactor) = tiny(2, 4) else { return };
+    let pairs: Vec<_> = (0..20).map(|_| pair()).collect();
+    let recvs: Vec<_> = pairs.iter().map(|(_, source, _)| Pending::recv(*source, 8)).collect();
+    for recv in &recvs {
+        recv.submit_pending(&mut reactor);
+    }
+    let (begin, timeout) = (Instant::now(), Duration::from_millis(5));
+    reactor.turn(Some(timeout)).unwrap();
+    assert!(begin.elapsed() >= timeout);
+    assert_eq!(reactor.pending(), recvs.len());
+    assert!(reactor.next_completed().is_none());
+    drop(reactor); // which waits for all of them
+    assert!(recvs.iter().all(|recv| recv.op.outcome() == Some(Err(libc::ECANCELED))));
+}
+
+/// A completion as the kernel writes it.
+#[cfg(target_endian = "little")]
+fn completion(token: Token, result: i32, flags: u32) -> cqueue::Entry {
+    let both = u64::from(result.cast_unsigned()) | (u64::from(flags) << 32);
+    // SAFETY: an entry is the kernel's struct: the token, and the result and the flags of 32 bits each, little-endian here.
+    unsafe { std::mem::transmute::<[u64; 2], cqueue::Entry>([token.to_bits(), both]) }
+}
+
+#[test]
+#[cfg(target_endian = "little")]
+fn a_completion_that_is_not_the_last_ends_nothing() {
+    const MORE: u32 = 1 << 1;
+    const NOTIFICATION: u32 = 1 << 3;
+    let Some(mut reactor) = tiny(64, 128) else { return };
+    let (_ours, source, mut theirs) = pair();
+    let recv = Pending::recv(source, 8);
+    recv.submit_pending(&mut reactor);
+    nothing_completes(&mut reactor);
+    let token = Token::Op(recv.ptr());
+    for (token, result, flags) in [
+        (token, 3, MORE),
+        (token, 0, NOTIFICATION),
+        (Token::Cancel, -libc::ENOENT, 0),
+    ] {
+        let entry = completion(token, result, flags);
+        assert_eq!(
+            (Token::from_bits(entry.user_data()), entry.result(), entry.flags()),
+            (token, result, flags)
+        );
+        inner(&mut reactor).apply(&entry);
+        assert_eq!(recv.op.outcome(), None);
+    }
+    nothing_completes(&mut reactor);
+    theirs.write_all(b"hello").unwrap();
+    completions(&mut reactor, 1);
+    assert_eq!(recv.op.outcome(), Some(Ok(5)));
 }
 
 #[test]
