@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bell::{Bell, EventFd};
 use super::selector::{Event, Selector};
-use crate::sys::{milliseconds_rounded_up, syscall};
+use crate::sys::{explain, milliseconds_rounded_up, syscall};
 
 /// How many events one wait can bring. More that are ready come with the next one; the kernel keeps them in turn.
 const BATCH: usize = 1024;
@@ -131,7 +131,7 @@ impl Selector for Epoll {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let count = match self.wait_raw(timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            result => result?,
+            result => result.map_err(|error| explain("epoll_wait", &error))?,
         };
         // SAFETY: the kernel wrote `count` events, and there is room for BATCH.
         unsafe { self.buffer.set_len(count) };

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use super::bell::{Bell, Pipe, User};
 use super::selector::{Event, Selector};
-use crate::sys::Direction;
 use crate::sys::kqueue::{
     self, EV_ADD, EV_CLEAR, EV_DELETE, EV_EOF, EV_ERROR, EVFILT_READ, EVFILT_WRITE, Filter, Flags, Kevent, Queue,
 };
+use crate::sys::{Direction, explain};
 
 /// How many events one wait can bring, at least. More that are ready come with the next one.
 const BATCH: usize = 1024;
@@ -194,7 +194,7 @@ impl Selector for Kqueue {
         self.pending.clear();
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            result => result?,
+            result => result.map_err(|error| explain("kevent", &error))?,
         }
         events.extend(self.buffer.iter().filter_map(|entry| self.event_of(entry)));
         Ok(())

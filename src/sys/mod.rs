@@ -7,7 +7,8 @@ pub(crate) mod kqueue;
 pub(crate) mod socket;
 pub(crate) mod transfer;
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,25 @@ pub(crate) fn retry<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             result => return result,
         }
     }
+}
+
+/// Ends the process with a sentence on standard error. For what cannot be told to any caller, and after which somebody would
+/// wait for ever, or the kernel would write to memory that it was lent and that is gone.
+pub(crate) fn fatal(what: fmt::Arguments<'_>) -> ! {
+    // No logger need be there, and a panic could be caught. Nothing can be done about a closed standard error.
+    drop(io::stderr().lock().write_all(format!("kapok: {what}\n").as_bytes()));
+    std::process::abort();
+}
+
+/// An error of a system call, with the name of the call, and what it usually means.
+pub(crate) fn explain(call: &str, error: &io::Error) -> io::Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::EMFILE) => "; the process has too many descriptors open, see ulimit -n",
+        Some(libc::ENFILE) => "; the system has too many files open, see the sysctl fs.file-max (kern.maxfiles)",
+        Some(libc::EBADF) => "; something in this process has closed a descriptor that is not its own",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("{call}: {error}{advice}"))
 }
 
 /// The size of a page of memory in bytes.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use io_uring::squeue::Entry as Sqe;
 use io_uring::{opcode, types};
 
-use crate::sys::{self, syscall};
+use crate::sys::{self, explain, syscall};
 
 /// The number of the call in `io_uring_register(2)`, which the crate does not have.
 const SEND_MSG_RING: libc::c_uint = 31;
@@ -75,7 +75,10 @@ impl Message {
                 Some(libc::ENOMEM | libc::EOVERFLOW | libc::EAGAIN) => std::thread::sleep(PAUSE),
                 // The worker that is to be woken is gone, and its ring is being taken apart.
                 Some(libc::EOWNERDEAD) => return,
-                _ => unreachable!("message to a ring that takes messages: {error}"),
+                _ => sys::fatal(format_args!(
+                    "the bell cannot be rung: {}",
+                    explain("io_uring_register", &error)
+                )),
             }
         }
     }

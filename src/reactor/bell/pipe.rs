@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use crate::sys::{self, syscall};
+use crate::sys::{self, explain, syscall};
 
 /// A pipe whose reading end is watched. A pipe that is full has been rung already.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Pipe {
             match error.kind() {
                 io::ErrorKind::WouldBlock => return,
                 io::ErrorKind::Interrupted => {}
-                _ => unreachable!("write to a pipe whose reading end is open: {error}"),
+                _ => sys::fatal(format_args!("the bell cannot be rung: {}", explain("write", &error))),
             }
         }
     }

@@ -48,7 +48,7 @@ use io_uring::cqueue;
 use super::backend::{Backend, Submitted};
 use super::bell::{Bell, EventFd, Message};
 use super::op::{Op, OpList, Outcome, Source};
-use crate::sys::Direction;
+use crate::sys::{self, Direction};
 use entry::Token;
 use ring::{Entered, Ring};
 use setup::Mode;
@@ -220,7 +220,7 @@ impl Uring {
             let entered = match self.ring.enter(Some(CANCEL_AGAIN)) {
                 Ok(entered) => entered,
                 // The kernel has buffers that are about to be freed, and cannot be asked for them.
-                Err(error) => unreachable!("io_uring cannot be waited for: {error}"),
+                Err(error) => sys::fatal(format_args!("the reactor io_uring cannot go on: {error}")),
             };
             self.reap();
             if entered == Entered::TimedOut {

@@ -11,6 +11,7 @@ use io_uring::{IoUring, cqueue};
 
 use super::fork::ForkGuard;
 use super::setup::{self, Mode};
+use crate::sys::explain;
 
 /// How long to leave the kernel alone when it has no memory for another operation.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -152,7 +153,7 @@ impl Ring {
                     std::thread::sleep(PAUSE);
                     Ok(Entered::Interrupted)
                 }
-                _ => Err(error),
+                _ => Err(explain("io_uring_enter", &error)),
             },
         }
     }
