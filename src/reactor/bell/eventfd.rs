@@ -14,8 +14,8 @@ pub(crate) struct EventFd(Arc<File>);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<EventFd> {
-        let fd = syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))
-            .map_err(|error| io::Error::new(error.kind(), format!("eventfd: {error}; see ulimit -n")))?;
+        let fd =
+            syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)).map_err(|error| explain("eventfd", &error))?;
         // SAFETY: a new descriptor that nobody else owns.
         Ok(EventFd(Arc::new(unsafe { File::from_raw_fd(fd) })))
     }

@@ -40,7 +40,9 @@ impl Message {
     /// # Errors
     /// Where no descriptor is left.
     pub(crate) fn new(ring: BorrowedFd<'_>, user_data: u64) -> io::Result<Message> {
-        let ring = ring.try_clone_to_owned()?;
+        let ring = ring
+            .try_clone_to_owned()
+            .map_err(|error| explain("fcntl(F_DUPFD_CLOEXEC) of a ring", &error))?;
         let message = opcode::MsgRingData::new(types::Fd(ring.as_raw_fd()), 0, user_data, None).build();
         Ok(Message(Arc::new(Sender {
             _ring: ring,

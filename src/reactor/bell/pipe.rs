@@ -21,13 +21,13 @@ impl Pipe {
     pub(crate) fn new() -> io::Result<Pipe> {
         let mut fds = [0; 2];
         // `fds` has room for two.
-        syscall!(pipe(fds.as_mut_ptr()))
-            .map_err(|error| io::Error::new(error.kind(), format!("pipe: {error}; see ulimit -n")))?;
+        syscall!(pipe(fds.as_mut_ptr())).map_err(|error| explain("pipe", &error))?;
         // SAFETY: new descriptors that nobody else owns.
         let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         for end in [&reader, &writer] {
-            sys::set_nonblocking(end.as_fd(), true)?;
-            sys::set_cloexec(end)?;
+            sys::set_nonblocking(end.as_fd(), true)
+                .and_then(|_| sys::set_cloexec(end))
+                .map_err(|error| explain("fcntl of a pipe", &error))?;
         }
         Ok(Pipe(Arc::new(Ends {
             reader: reader.into(),
