@@ -17,6 +17,8 @@ mod kqueue;
 mod op;
 mod poll;
 mod readiness;
+#[cfg(test)]
+mod refused;
 mod selector;
 #[cfg(test)]
 mod tests;
