@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use io_uring::squeue::Entry as Sqe;
 use io_uring::{opcode, types};
@@ -16,9 +15,6 @@ const SEND_MSG_RING: libc::c_uint = 31;
 
 /// In the place of a ring's descriptor: the call needs none but the one that is in the message.
 const NO_RING: libc::c_int = -1;
-
-/// How long to leave the kernel alone when it has no memory for a message.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// A completion from outside. Ringing is one system call and hearing none: unlike an eventfd nothing has to be watched.
 ///
@@ -74,7 +70,7 @@ impl Message {
     pub(super) fn ring(&self) {
         while let Err(error) = self.try_ring() {
             match error.raw_os_error() {
-                Some(libc::ENOMEM | libc::EOVERFLOW | libc::EAGAIN) => std::thread::sleep(PAUSE),
+                Some(libc::ENOMEM | libc::EOVERFLOW | libc::EAGAIN) => sys::pause(),
                 // The worker that is to be woken is gone, and its ring is being taken apart.
                 Some(libc::EOWNERDEAD) => return,
                 _ => sys::fatal(format_args!(

@@ -46,10 +46,20 @@ impl Pipe {
     }
 
     /// Takes the rings out, so that a level-triggered wait does not hear them again.
-    pub(crate) fn hear(&self) {
+    ///
+    /// # Errors
+    /// Those of `read(2)`, but for what only says that there is nothing left.
+    pub(crate) fn hear(&self) -> io::Result<()> {
         let mut rings = [0; 256];
-        // Up to the error, which is that there is nothing left.
-        while (&self.0.reader).read(&mut rings).is_ok() {}
+        loop {
+            if let Err(error) = (&self.0.reader).read(&mut rings) {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                }
+            }
+        }
     }
 
     pub(crate) fn fd(&self) -> RawFd {
