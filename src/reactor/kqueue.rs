@@ -79,6 +79,10 @@ impl Kqueue {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Kqueue::with_pipe_bell(changes),
             result => result,
         }
+        .map_err(|error| match error.raw_os_error() {
+            Some(_) => explain("kevent", &error),
+            None => error, // it says whose it is
+        })
     }
 
     pub(super) fn with_user_bell(changes: Changes) -> io::Result<Kqueue> {
