@@ -126,7 +126,7 @@ impl Pending {
         Pending::new(source, 0, |_, address| Kind::Accept { address })
     }
 
-    fn connect(source: Source, to: std::net::SocketAddr) -> Pending {
+    pub(super) fn connect(source: Source, to: std::net::SocketAddr) -> Pending {
         Pending::new(source, 0, |_, address| {
             // SAFETY: the box that it points into is kept beside the operation.
             unsafe { *address.as_ptr() = to.into() };

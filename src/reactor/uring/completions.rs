@@ -1,5 +1,6 @@
 //! What comes out of the ring, and what follows from it.
 
+use std::io;
 use std::ptr::NonNull;
 
 use io_uring::cqueue;
@@ -9,6 +10,7 @@ use super::super::op::{Kind, Op, Outcome};
 use super::Uring;
 use super::entry::Token;
 use super::setup::Mode;
+use crate::sys::{explain, fatal};
 
 impl Uring {
     /// Takes what the kernel has completed.
@@ -16,14 +18,14 @@ impl Uring {
         let mut reaped = std::mem::take(&mut self.reaped);
         self.ring.reap(&mut reaped);
         for completion in reaped.drain(..) {
-            self.apply(&completion);
+            let token = Token::from_bits(completion.user_data());
+            self.apply(token, completion.result(), completion.flags());
         }
         self.reaped = reaped;
     }
 
-    fn apply(&mut self, completion: &cqueue::Entry) {
-        let (result, flags) = (completion.result(), completion.flags());
-        match Token::from_bits(completion.user_data()) {
+    pub(super) fn apply(&mut self, token: Token, result: i32, flags: u32) {
+        match token {
             Token::Cancel => {}
             Token::Bell => {
                 self.rung = true;
@@ -31,10 +33,14 @@ impl Uring {
                     Bell::Message(bell) => bell.hear(),
                     // The kernel gives up watching where it could not report a ring.
                     _ if !cqueue::more(flags) => {
-                        if result < 0 {
-                            log::debug!("io_uring: the bell is watched anew: errno {}", -result);
+                        // For want of memory; or for a reason that will not go away.
+                        match -result {
+                            ..=0 | libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::ECANCELED => self.watch_bell(),
+                            errno => {
+                                let error = explain("poll of an eventfd", &io::Error::from_raw_os_error(errno));
+                                fatal(format_args!("the reactor io_uring cannot go on: {error}"));
+                            }
                         }
-                        self.watch_bell();
                     }
                     _ => {}
                 }
@@ -58,6 +64,8 @@ impl Uring {
                 started.set(true);
                 return self.poll_for(op);
             }
+            // As by the plain call: it has not begun, and waiting would not help.
+            (Err(libc::EAGAIN), Kind::Connect { .. }) => Err(libc::ENOBUFS),
             (outcome, Kind::Connect { .. }) => outcome,
             (Err(libc::EAGAIN | libc::EINTR), _) => return self.poll_for(op),
             (outcome, _) => outcome,

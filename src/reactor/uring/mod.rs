@@ -32,6 +32,8 @@
 mod completions;
 mod entry;
 mod fork;
+#[cfg(test)]
+mod outcomes;
 mod ring;
 mod setup;
 mod source;
@@ -39,7 +41,7 @@ mod source;
 mod tests;
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -47,7 +49,7 @@ use io_uring::cqueue;
 
 use super::backend::{Backend, Submitted};
 use super::bell::{Bell, EventFd, Message};
-use super::op::{Op, OpList, Outcome, Source};
+use super::op::{Kind, Op, OpList, Outcome, Source};
 use crate::sys::{self, Direction};
 use entry::Token;
 use ring::{Entered, Ring};
@@ -343,6 +345,16 @@ impl Drop for Uring {
                 let source = Source { fd, generation };
                 self.cancel_all(source);
                 self.drain(source);
+            }
+        }
+        // A connection that was accepted after all is nobody's: who waited for it is not told any more.
+        while let Some(op) = self.completed.pop_front() {
+            // SAFETY: alive until it has been handed out.
+            let op = unsafe { op.as_ref() };
+            if let (Kind::Accept { .. }, Some(Ok(fd))) = (&op.kind, op.outcome()) {
+                let fd = RawFd::try_from(fd).expect("accept answers with a descriptor");
+                // SAFETY: made by the accept, whose outcome nobody has seen.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
     }

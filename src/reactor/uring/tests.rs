@@ -10,13 +10,13 @@ use super::super::{Reactor, ReactorKind};
 use super::*;
 
 /// One with tiny queues; `None` where the system refuses any.
-fn tiny(submissions: u32, completions: u32) -> Option<Reactor> {
+pub(super) fn tiny(submissions: u32, completions: u32) -> Option<Reactor> {
     open(ReactorKind::IoUring)?;
     let uring = Uring::with_sizes(submissions, completions).unwrap();
     Some(Reactor::IoUring(Box::new(uring)))
 }
 
-fn inner(reactor: &mut Reactor) -> &mut Uring {
+pub(super) fn inner(reactor: &mut Reactor) -> &mut Uring {
     match reactor {
         Reactor::IoUring(uring) => uring,
         other => panic!("{other:?}"),
