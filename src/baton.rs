@@ -30,6 +30,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::sched::{self, FiberRef, Inbox, WakeUp, Worker};
+use crate::sys;
 
 const EMPTY: usize = 0;
 const POSTED: usize = 1;
@@ -181,8 +182,7 @@ impl Baton {
         worker.with_deadline(deadline, &mut give_up, || worker.suspend(fiber, Some(&mut register)));
         if self.state.load(Ordering::Relaxed) == address_of(&waiter) {
             // Somebody resumed a fiber that nobody woke. To go on would leave the address of this frame behind.
-            log::error!("a fiber was resumed while it waited for a Baton");
-            std::process::abort();
+            sys::fatal(format_args!("a fiber was resumed while it waited for a Baton"));
         }
         ended.unwrap_or(if timed_out { Ended::TimedOut } else { Ended::Posted })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bell::{Bell, EventFd};
 use super::selector::{Event, Selector};
-use crate::sys::{milliseconds_rounded_up, syscall};
+use crate::sys::{explain, milliseconds_rounded_up, syscall};
 
 /// How many events one wait can bring. More that are ready come with the next one; the kernel keeps them in turn.
 const BATCH: usize = 1024;
@@ -36,8 +36,7 @@ pub(crate) struct Epoll {
 
 impl Epoll {
     pub(crate) fn new() -> io::Result<Epoll> {
-        let fd = syscall!(epoll_create1(libc::EPOLL_CLOEXEC))
-            .map_err(|error| io::Error::new(error.kind(), format!("epoll_create1: {error}; see ulimit -n")))?;
+        let fd = syscall!(epoll_create1(libc::EPOLL_CLOEXEC)).map_err(|error| explain("epoll_create1", &error))?;
         let mut epoll = Epoll {
             // SAFETY: a new descriptor that nobody else owns.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
@@ -45,7 +44,16 @@ impl Epoll {
             buffer: Vec::with_capacity(BATCH),
             has_pwait2: true,
         };
-        epoll.register(epoll.bell.fd(), BELL)?;
+        epoll.register(epoll.bell.fd(), BELL).map_err(|error| {
+            let advice = match error.raw_os_error() {
+                Some(libc::ENOSPC) => {
+                    "; the user watches too many descriptors, see the sysctl fs.epoll.max_user_watches"
+                }
+                _ => "",
+            };
+            let error = explain("epoll_ctl", &error);
+            io::Error::new(error.kind(), format!("{error}{advice}"))
+        })?;
         Ok(epoll)
     }
 
@@ -131,7 +139,7 @@ impl Selector for Epoll {
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let count = match self.wait_raw(timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            result => result?,
+            result => result.map_err(|error| explain("epoll_wait", &error))?,
         };
         // SAFETY: the kernel wrote `count` events, and there is room for BATCH.
         unsafe { self.buffer.set_len(count) };

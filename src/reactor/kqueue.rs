@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use super::bell::{Bell, Pipe, User};
 use super::selector::{Event, Selector};
-use crate::sys::Direction;
 use crate::sys::kqueue::{
     self, EV_ADD, EV_CLEAR, EV_DELETE, EV_EOF, EV_ERROR, EVFILT_READ, EVFILT_WRITE, Filter, Flags, Kevent, Queue,
 };
+use crate::sys::{Direction, explain};
 
 /// How many events one wait can bring, at least. More that are ready come with the next one.
 const BATCH: usize = 1024;
@@ -79,6 +79,10 @@ impl Kqueue {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Kqueue::with_pipe_bell(changes),
             result => result,
         }
+        .map_err(|error| match error.raw_os_error() {
+            Some(_) => explain("kevent", &error),
+            None => error, // it says whose it is
+        })
     }
 
     pub(super) fn with_user_bell(changes: Changes) -> io::Result<Kqueue> {
@@ -128,7 +132,9 @@ impl Kqueue {
         if let Bell::Pipe(bell) = &self.bell {
             if entry.ident == ident_of(bell.fd()) {
                 // A full pipe would not make another edge.
-                bell.hear();
+                if let Err(error) = bell.hear() {
+                    log::debug!("read from the bell: {error}"); // its next ring is an edge all the same
+                }
                 return None;
             }
         }
@@ -194,7 +200,7 @@ impl Selector for Kqueue {
         self.pending.clear();
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            result => result?,
+            result => result.map_err(|error| explain("kevent", &error))?,
         }
         events.extend(self.buffer.iter().filter_map(|entry| self.event_of(entry)));
         Ok(())

@@ -193,17 +193,21 @@ impl Op {
         };
         match result {
             Ok(n) => Some(Ok(n)),
-            Err(error) if would_block(&error) => None,
+            Err(error) if self.would_block(&error) => None,
             Err(error) => Some(Err(error.raw_os_error().unwrap_or(libc::EIO))),
         }
     }
-}
 
-fn would_block(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAGAIN | libc::EINPROGRESS | libc::EALREADY)
-    ) || error.raw_os_error() == Some(libc::EWOULDBLOCK)
+    /// Whether an attempt that failed so is worth another one when the descriptor has become ready.
+    fn would_block(&self, error: &io::Error) -> bool {
+        let Some(errno) = error.raw_os_error() else {
+            return false;
+        };
+        match self.kind {
+            Kind::Connect { .. } => matches!(errno, libc::EINPROGRESS | libc::EALREADY),
+            _ => errno == libc::EAGAIN || errno == libc::EWOULDBLOCK,
+        }
+    }
 }
 
 /// A list of operations that lie elsewhere: first in, first out, and any of them removed in O(1).

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::bell::{Bell, Pipe};
 use super::selector::{Event, Selector};
-use crate::sys::{Direction, milliseconds_rounded_up, syscall};
+use crate::sys::{self, Direction, explain, milliseconds_rounded_up};
 
 /// The list of descriptors, and where each is in it.
 #[derive(Debug)]
@@ -92,14 +92,18 @@ impl Selector for Poll {
 
     fn wait(&mut self, timeout: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout_ms = timeout.map_or(-1, milliseconds_rounded_up);
-        let count = libc::nfds_t::try_from(self.watched.len()).expect("as many as there are descriptors");
-        // `watched` has `count` elements.
-        let mut left = match syscall!(poll(self.watched.as_mut_ptr(), count, timeout_ms)) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-            result => result?,
-        };
+        let mut left = sys::poll(&mut self.watched, timeout_ms).map_err(|error| {
+            let advice = match error.raw_os_error() {
+                Some(libc::EINVAL) => "; more descriptors are watched than RLIMIT_NOFILE allows for by now",
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("poll: {error}{advice}"))
+        })?;
         if left > 0 && self.watched[0].revents != 0 {
-            self.bell.hear();
+            // What cannot be taken out would be heard again and again.
+            self.bell
+                .hear()
+                .map_err(|error| explain("the bell cannot be heard: read", &error))?;
             left -= 1;
         }
         for (entry, &token) in self.watched.iter_mut().zip(&self.tokens).skip(1) {

@@ -99,6 +99,11 @@ impl<S: Selector> Readiness<S> {
         &self.selector
     }
 
+    #[cfg(test)]
+    pub(super) fn selector_mut(&mut self) -> &mut S {
+        &mut self.selector
+    }
+
     /// The entry of a source, begun afresh where the number was last used by another one.
     fn entry(&mut self, source: Source) -> &mut Entry {
         let index = index_of(source.fd);
@@ -136,7 +141,8 @@ impl<S: Selector> Readiness<S> {
         match self.selector.register(source.fd, token) {
             // The open file is known under this number from an earlier use of it: a duplicate of it was left open.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.selector.deregister(source.fd, true)?;
+                // Should this fail, so does what follows, and says why.
+                drop(self.selector.deregister(source.fd, true));
                 self.selector.register(source.fd, token)
             }
             result => result,
@@ -150,26 +156,23 @@ impl<S: Selector> Readiness<S> {
             let urgent = entry.urgent;
             let lane = entry.lane(direction);
             let Some(op) = lane.waiting.front() else { return };
-            if !lane.ready {
-                return self.arm(op, direction);
-            }
-            // SAFETY: pending operations are alive and their buffers valid (contract of `submit`).
-            let outcome = unsafe { attempt(op, lane, urgent) };
+            let outcome = if lane.ready {
+                // SAFETY: pending operations are alive and their buffers valid (contract of `submit`).
+                unsafe { attempt(op, lane, urgent) }
+            } else {
+                // SAFETY: pending operations are alive.
+                let fd = unsafe { op.as_ref() }.source.fd;
+                match self.selector.arm(fd, direction) {
+                    Ok(()) => return,
+                    // Nobody would ever wake it.
+                    Err(error) => Some(Err(errno_of(&error))),
+                }
+            };
             if let Some(outcome) = outcome {
                 // SAFETY: it is the front of this very list.
-                unsafe { lane.waiting.remove(op) };
+                unsafe { self.entries[index].lane(direction).waiting.remove(op) };
                 self.finish(op, outcome);
             }
-        }
-    }
-
-    /// Has the selector report the next change in a direction in which `op` waits.
-    fn arm(&mut self, op: NonNull<Op>, direction: Direction) {
-        // SAFETY: pending operations are alive.
-        let fd = unsafe { op.as_ref() }.source.fd;
-        if let Err(error) = self.selector.arm(fd, direction) {
-            // It is registered, so this is what registering said no to already; nobody would ever wake the operation.
-            unreachable!("descriptor {fd} cannot be watched: {error}");
         }
     }
 
@@ -294,15 +297,17 @@ impl<S: Selector> Backend for Readiness<S> {
         }
         if !registered {
             if let Err(error) = self.register(source) {
-                return Submitted::Done(Err(error.raw_os_error().unwrap_or(libc::EIO)));
+                return Submitted::Done(Err(errno_of(&error)));
             }
             let entry = self.entry(source);
             entry.registered = true;
             entry.lapsed = false;
         }
+        if let Err(error) = self.selector.arm(source.fd, direction) {
+            return Submitted::Done(Err(errno_of(&error)));
+        }
         // SAFETY: in no list, and it stays alive, by the contract.
         unsafe { self.entry(source).lane(direction).waiting.push_back(op) };
-        self.arm(op, direction);
         self.pending += 1;
         Submitted::Pending
     }
@@ -371,6 +376,11 @@ impl<S: Selector> Backend for Readiness<S> {
     fn bell(&self) -> Bell {
         self.selector.bell()
     }
+}
+
+/// The outcome of an operation that could not be watched for.
+fn errno_of(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(libc::EIO)
 }
 
 // A token is the descriptor's number in the low half and the low half of its generation in the high half. Two uses of a

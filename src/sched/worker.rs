@@ -20,6 +20,7 @@ use super::timers::Timers;
 use crate::context::{Engine, Handle};
 use crate::reactor::{Backend, Reactor, ReactorKind};
 use crate::stack::Pool;
+use crate::sys;
 
 /// How many switches there may be between two looks at the outside world.
 const BUDGET: u32 = 128;
@@ -191,7 +192,7 @@ impl Worker {
         if idle || reactor.pending() > 0 {
             if let Err(error) = reactor.turn(timeout) {
                 // Without its reactor a worker can never resume those that wait.
-                panic!("the reactor cannot go on: {error}");
+                sys::fatal(format_args!("the reactor {} cannot go on: {error}", reactor.kind()));
             }
         }
         if idle {

@@ -133,7 +133,13 @@ impl Drop for Stack {
         // SAFETY: the mapping is ours (invariant of `Stack`), and whoever drops a stack has made sure that no frame on
         // it will run again.
         let result = unsafe { libc::munmap(self.base.as_ptr().cast(), self.guard + self.usable) };
-        debug_assert_eq!(result, 0, "munmap of a stack: {}", io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        // It may take one mapping more than there may be. Then the addresses are lost, and nothing else; nobody can be told
+        // in the middle of a switch.
+        debug_assert!(
+            result == 0 || error.raw_os_error() == Some(libc::ENOMEM),
+            "munmap of a stack: {error}"
+        );
     }
 }
 

@@ -68,7 +68,7 @@ impl Queue {
     pub(crate) fn new() -> io::Result<Queue> {
         imp::Queue::new()
             .map(Queue)
-            .map_err(|error| io::Error::new(error.kind(), format!("kqueue: {error}; see ulimit -n")))
+            .map_err(|error| super::explain("kqueue", &error))
     }
 
     /// Hands over `changes`, in order; then, where `events` has capacity, waits for at most `timeout` (`None`: for ever) and

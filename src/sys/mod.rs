@@ -10,7 +10,8 @@ pub(crate) mod transfer;
 
 pub(crate) use prefetch::prefetch;
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,25 @@ pub(crate) fn retry<T>(mut f: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     }
 }
 
+/// Ends the process with a sentence on standard error. For what cannot be told to any caller, and after which somebody would
+/// wait for ever, or the kernel would write to memory that it was lent and that is gone.
+pub(crate) fn fatal(what: fmt::Arguments<'_>) -> ! {
+    // No logger need be there, and a panic could be caught. Nothing can be done about a closed standard error.
+    drop(io::stderr().lock().write_all(format!("kapok: {what}\n").as_bytes()));
+    std::process::abort();
+}
+
+/// An error of a system call, with the name of the call, and what it usually means.
+pub(crate) fn explain(call: &str, error: &io::Error) -> io::Error {
+    let advice = match error.raw_os_error() {
+        Some(libc::EMFILE) => "; the process has too many descriptors open, see ulimit -n",
+        Some(libc::ENFILE) => "; the system has too many files open, see the sysctl fs.file-max (kern.maxfiles)",
+        Some(libc::EBADF) => "; something in this process has closed a descriptor that is not its own",
+        _ => "",
+    };
+    io::Error::new(error.kind(), format!("{call}: {error}{advice}"))
+}
+
 /// The size of a page of memory in bytes.
 pub(crate) fn page_size() -> usize {
     static PAGE: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
@@ -52,6 +72,29 @@ pub(crate) enum Direction {
     Write,
 }
 
+/// Leaves the kernel alone for a moment, when it has no memory.
+pub(crate) fn pause() {
+    std::thread::sleep(Duration::from_millis(1));
+}
+
+/// `poll(2)`: how many of `watched` have something to report; 0 also early, when a signal came, or for want of memory.
+pub(crate) fn poll(watched: &mut [libc::pollfd], timeout_ms: libc::c_int) -> io::Result<usize> {
+    let count = libc::nfds_t::try_from(watched.len()).expect("as many as there are descriptors");
+    // `watched` has `count` elements.
+    match syscall!(poll(watched.as_mut_ptr(), count, timeout_ms)) {
+        Ok(count) => Ok(usize::try_from(count).expect("a count")),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINTR) => Ok(0),
+            // Linux says the one, others the other.
+            Some(libc::ENOMEM | libc::EAGAIN) => {
+                pause();
+                Ok(0)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
 /// Blocks the calling *thread* until `fd` is ready in that direction; false when the deadline passed first.
 pub(crate) fn wait_ready(fd: RawFd, direction: Direction, deadline: Option<Instant>) -> io::Result<bool> {
     let events = match direction {
@@ -62,14 +105,11 @@ pub(crate) fn wait_ready(fd: RawFd, direction: Direction, deadline: Option<Insta
         let timeout_ms = deadline.map_or(-1, |d| {
             milliseconds_rounded_up(d.saturating_duration_since(Instant::now()))
         });
-        let mut poll = libc::pollfd { fd, events, revents: 0 };
-        // `&raw mut poll` is one valid pollfd.
-        match syscall!(poll(&raw mut poll, 1, timeout_ms)) {
-            Ok(0) if deadline.is_some_and(|d| Instant::now() >= d) => return Ok(false),
-            Ok(0) => {}
-            Ok(_) => return Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        let mut watched = [libc::pollfd { fd, events, revents: 0 }];
+        match poll(&mut watched, timeout_ms)? {
+            0 if deadline.is_some_and(|d| Instant::now() >= d) => return Ok(false),
+            0 => {}
+            _ => return Ok(true),
         }
     }
 }

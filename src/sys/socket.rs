@@ -202,6 +202,8 @@ pub(crate) fn connect(fd: RawFd, address: &Address) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Err(io::Error::from_raw_os_error(libc::EINPROGRESS))
         }
+        // It has not begun, for want of a route or a port, so there is nothing to wait for.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::Error::from_raw_os_error(libc::ENOBUFS)),
         result => result.map(drop),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::sync::Arc;
 
-use crate::sys::syscall;
+use crate::sys::{self, explain, syscall};
 
 /// An eventfd, registered edge-triggered: each write is a new edge, so nobody has to read it, and ringing costs one system
 /// call on either side.
@@ -14,8 +14,8 @@ pub(crate) struct EventFd(Arc<File>);
 
 impl EventFd {
     pub(crate) fn new() -> io::Result<EventFd> {
-        let fd = syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))
-            .map_err(|error| io::Error::new(error.kind(), format!("eventfd: {error}; see ulimit -n")))?;
+        let fd =
+            syscall!(eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)).map_err(|error| explain("eventfd", &error))?;
         // SAFETY: a new descriptor that nobody else owns.
         Ok(EventFd(Arc::new(unsafe { File::from_raw_fd(fd) })))
     }
@@ -28,7 +28,7 @@ impl EventFd {
             match error.kind() {
                 io::ErrorKind::WouldBlock => drop(file.read(&mut [0; 8])),
                 io::ErrorKind::Interrupted => {}
-                _ => unreachable!("write to an eventfd: {error}"),
+                _ => sys::fatal(format_args!("the bell cannot be rung: {}", explain("write", &error))),
             }
         }
     }

@@ -4,21 +4,17 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use io_uring::squeue::Entry as Sqe;
 use io_uring::{opcode, types};
 
-use crate::sys::{self, syscall};
+use crate::sys::{self, explain, syscall};
 
 /// The number of the call in `io_uring_register(2)`, which the crate does not have.
 const SEND_MSG_RING: libc::c_uint = 31;
 
 /// In the place of a ring's descriptor: the call needs none but the one that is in the message.
 const NO_RING: libc::c_int = -1;
-
-/// How long to leave the kernel alone when it has no memory for a message.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// A completion from outside. Ringing is one system call and hearing none: unlike an eventfd nothing has to be watched.
 ///
@@ -40,7 +36,9 @@ impl Message {
     /// # Errors
     /// Where no descriptor is left.
     pub(crate) fn new(ring: BorrowedFd<'_>, user_data: u64) -> io::Result<Message> {
-        let ring = ring.try_clone_to_owned()?;
+        let ring = ring
+            .try_clone_to_owned()
+            .map_err(|error| explain("fcntl(F_DUPFD_CLOEXEC) of a ring", &error))?;
         let message = opcode::MsgRingData::new(types::Fd(ring.as_raw_fd()), 0, user_data, None).build();
         Ok(Message(Arc::new(Sender {
             _ring: ring,
@@ -72,10 +70,13 @@ impl Message {
     pub(super) fn ring(&self) {
         while let Err(error) = self.try_ring() {
             match error.raw_os_error() {
-                Some(libc::ENOMEM | libc::EOVERFLOW | libc::EAGAIN) => std::thread::sleep(PAUSE),
+                Some(libc::ENOMEM | libc::EOVERFLOW | libc::EAGAIN) => sys::pause(),
                 // The worker that is to be woken is gone, and its ring is being taken apart.
                 Some(libc::EOWNERDEAD) => return,
-                _ => unreachable!("message to a ring that takes messages: {error}"),
+                _ => sys::fatal(format_args!(
+                    "the bell cannot be rung: {}",
+                    explain("io_uring_register", &error)
+                )),
             }
         }
     }

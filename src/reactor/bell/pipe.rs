@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use crate::sys::{self, syscall};
+use crate::sys::{self, explain, syscall};
 
 /// A pipe whose reading end is watched. A pipe that is full has been rung already.
 #[derive(Clone, Debug)]
@@ -21,13 +21,13 @@ impl Pipe {
     pub(crate) fn new() -> io::Result<Pipe> {
         let mut fds = [0; 2];
         // `fds` has room for two.
-        syscall!(pipe(fds.as_mut_ptr()))
-            .map_err(|error| io::Error::new(error.kind(), format!("pipe: {error}; see ulimit -n")))?;
+        syscall!(pipe(fds.as_mut_ptr())).map_err(|error| explain("pipe", &error))?;
         // SAFETY: new descriptors that nobody else owns.
         let [reader, writer] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
         for end in [&reader, &writer] {
-            sys::set_nonblocking(end.as_fd(), true)?;
-            sys::set_cloexec(end)?;
+            sys::set_nonblocking(end.as_fd(), true)
+                .and_then(|_| sys::set_cloexec(end))
+                .map_err(|error| explain("fcntl of a pipe", &error))?;
         }
         Ok(Pipe(Arc::new(Ends {
             reader: reader.into(),
@@ -40,16 +40,26 @@ impl Pipe {
             match error.kind() {
                 io::ErrorKind::WouldBlock => return,
                 io::ErrorKind::Interrupted => {}
-                _ => unreachable!("write to a pipe whose reading end is open: {error}"),
+                _ => sys::fatal(format_args!("the bell cannot be rung: {}", explain("write", &error))),
             }
         }
     }
 
     /// Takes the rings out, so that a level-triggered wait does not hear them again.
-    pub(crate) fn hear(&self) {
+    ///
+    /// # Errors
+    /// Those of `read(2)`, but for what only says that there is nothing left.
+    pub(crate) fn hear(&self) -> io::Result<()> {
         let mut rings = [0; 256];
-        // Up to the error, which is that there is nothing left.
-        while (&self.0.reader).read(&mut rings).is_ok() {}
+        loop {
+            if let Err(error) = (&self.0.reader).read(&mut rings) {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    io::ErrorKind::Interrupted => {}
+                    _ => return Err(error),
+                }
+            }
+        }
     }
 
     pub(crate) fn fd(&self) -> RawFd {

@@ -24,7 +24,10 @@ impl User {
     pub(super) fn ring(&self) {
         let trigger = kqueue::change(IDENT, EVFILT_USER, 0, NOTE_TRIGGER, 0);
         if let Err(error) = sys::retry(|| self.0.kevent(&[trigger], &mut Vec::new(), None)) {
-            unreachable!("trigger a user event that is registered: {error}");
+            sys::fatal(format_args!(
+                "the bell cannot be rung: {}",
+                sys::explain("kevent", &error)
+            ));
         }
     }
 }

@@ -10,6 +10,7 @@ mod ends;
 mod messages;
 mod numbers;
 mod parts;
+mod refused;
 mod streams;
 mod turns;
 
@@ -173,7 +174,7 @@ impl Pending {
         Pending::new(source, 0, |_, address| Kind::Accept { address })
     }
 
-    fn connect(source: Source, to: std::net::SocketAddr) -> Pending {
+    pub(super) fn connect(source: Source, to: std::net::SocketAddr) -> Pending {
         Pending::new(source, 0, |_, address| {
             // SAFETY: the box that it points into is kept beside the operation.
             unsafe { *address.as_ptr() = to.into() };

@@ -1,5 +1,6 @@
 //! What comes out of the ring, and what follows from it.
 
+use std::io;
 use std::ptr::NonNull;
 
 use io_uring::cqueue;
@@ -9,7 +10,7 @@ use super::super::op::{Kind, Op, Outcome};
 use super::entry::Token;
 use super::setup::Mode;
 use super::{Uring, index_of};
-use crate::sys::prefetch;
+use crate::sys::{explain, fatal, prefetch};
 
 /// How far ahead among the completions operations are fetched, and entries after them.
 const OPS_AHEAD: usize = 6;
@@ -22,7 +23,8 @@ impl Uring {
         self.ring.reap(&mut reaped);
         for (i, completion) in reaped.iter().enumerate() {
             self.look_ahead(&reaped[i..]);
-            self.apply(completion);
+            let token = Token::from_bits(completion.user_data());
+            self.apply(token, completion.result(), completion.flags());
         }
         reaped.clear();
         self.reaped = reaped;
@@ -48,9 +50,8 @@ impl Uring {
         }
     }
 
-    pub(super) fn apply(&mut self, completion: &cqueue::Entry) {
-        let (result, flags) = (completion.result(), completion.flags());
-        match Token::from_bits(completion.user_data()) {
+    pub(super) fn apply(&mut self, token: Token, result: i32, flags: u32) {
+        match token {
             Token::Cancel => {}
             Token::Bell => {
                 self.rung = true;
@@ -58,10 +59,14 @@ impl Uring {
                     Bell::Message(bell) => bell.hear(),
                     // The kernel gives up watching where it could not report a ring.
                     _ if !cqueue::more(flags) => {
-                        if result < 0 {
-                            log::debug!("io_uring: the bell is watched anew: errno {}", -result);
+                        // For want of memory; or for a reason that will not go away.
+                        match -result {
+                            ..=0 | libc::EAGAIN | libc::EINTR | libc::ENOMEM | libc::ECANCELED => self.watch_bell(),
+                            errno => {
+                                let error = explain("poll of an eventfd", &io::Error::from_raw_os_error(errno));
+                                fatal(format_args!("the reactor io_uring cannot go on: {error}"));
+                            }
                         }
-                        self.watch_bell();
                     }
                     _ => {}
                 }
@@ -85,6 +90,8 @@ impl Uring {
                 started.set(true);
                 return self.poll_for(op);
             }
+            // As by the plain call: it has not begun, and waiting would not help.
+            (Err(libc::EAGAIN), Kind::Connect { .. }) => Err(libc::ENOBUFS),
             (outcome, Kind::Connect { .. }) => outcome,
             (Err(libc::EAGAIN | libc::EINTR), _) => return self.poll_for(op),
             (outcome, _) => outcome,

@@ -8,7 +8,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::sys::{page_size, syscall};
+use crate::sys::{explain, page_size, syscall};
 
 /// A page with a mark that only the process that made it can see.
 ///
@@ -25,13 +25,19 @@ impl ForkGuard {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
         let page = unsafe { libc::mmap(std::ptr::null_mut(), page_size(), prot, flags, -1, 0) };
         if page == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
+            return Err(explain("mmap of a page", &io::Error::last_os_error()));
         }
         let guard = ForkGuard {
             page: NonNull::new(page.cast()).expect("mmap never answers NULL without MAP_FIXED"),
         };
         // `page` begins a mapping of one page.
-        syscall!(madvise(page, page_size(), libc::MADV_WIPEONFORK))?;
+        syscall!(madvise(page, page_size(), libc::MADV_WIPEONFORK)).map_err(|error| {
+            let advice = match error.raw_os_error() {
+                Some(libc::EINVAL) => "; Linux 4.14 or newer has it",
+                _ => "",
+            };
+            io::Error::new(error.kind(), format!("madvise(MADV_WIPEONFORK): {error}{advice}"))
+        })?;
         guard.mark().store(1, Ordering::Relaxed);
         Ok(guard)
     }

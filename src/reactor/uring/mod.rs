@@ -32,6 +32,8 @@
 mod completions;
 mod entry;
 mod fork;
+#[cfg(test)]
+mod outcomes;
 mod ring;
 mod setup;
 mod source;
@@ -39,7 +41,7 @@ mod source;
 mod tests;
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -47,8 +49,8 @@ use io_uring::cqueue;
 
 use super::backend::{Backend, Submitted};
 use super::bell::{Bell, EventFd, Message};
-use super::op::{Op, OpList, Outcome, Source};
-use crate::sys::Direction;
+use super::op::{Kind, Op, OpList, Outcome, Source};
+use crate::sys::{self, Direction};
 use entry::Token;
 use ring::{Entered, Ring};
 use setup::Mode;
@@ -232,7 +234,7 @@ impl Uring {
             let entered = match self.ring.enter(Some(CANCEL_AGAIN)) {
                 Ok(entered) => entered,
                 // The kernel has buffers that are about to be freed, and cannot be asked for them.
-                Err(error) => unreachable!("io_uring cannot be waited for: {error}"),
+                Err(error) => sys::fatal(format_args!("the reactor io_uring cannot go on: {error}")),
             };
             self.reap();
             if entered == Entered::TimedOut {
@@ -355,6 +357,16 @@ impl Drop for Uring {
                 let source = Source { fd, generation };
                 self.cancel_all(source);
                 self.drain(source);
+            }
+        }
+        // A connection that was accepted after all is nobody's: who waited for it is not told any more.
+        while let Some(op) = self.completed.pop_front() {
+            // SAFETY: alive until it has been handed out.
+            let op = unsafe { op.as_ref() };
+            if let (Kind::Accept { .. }, Some(Ok(fd))) = (&op.kind, op.outcome()) {
+                let fd = RawFd::try_from(fd).expect("accept answers with a descriptor");
+                // SAFETY: made by the accept, whose outcome nobody has seen.
+                drop(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
     }

@@ -11,9 +11,7 @@ use io_uring::{IoUring, cqueue};
 
 use super::fork::ForkGuard;
 use super::setup::{self, Mode};
-
-/// How long to leave the kernel alone when it has no memory for another operation.
-const PAUSE: Duration = Duration::from_millis(1);
+use crate::sys::{self, explain};
 
 const FORKED: &str = "a runtime on io_uring cannot be used in a child of the process that made it, whose memory the kernel \
                       would read and write: make another runtime after fork";
@@ -149,10 +147,10 @@ impl Ring {
                 Some(libc::EBUSY) => Ok(Entered::Fine),
                 // It has no memory for requests. What is queued stays queued.
                 Some(libc::EAGAIN) => {
-                    std::thread::sleep(PAUSE);
+                    sys::pause();
                     Ok(Entered::Interrupted)
                 }
-                _ => Err(error),
+                _ => Err(explain("io_uring_enter", &error)),
             },
         }
     }

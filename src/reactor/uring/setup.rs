@@ -4,6 +4,8 @@ use std::io;
 
 use io_uring::{IoUring, Probe, opcode};
 
+use crate::sys;
+
 /// Submissions that can be queued between two system calls. A worker makes at most 128 switches between two turns, and each
 /// queues hardly more than one.
 pub(super) const SUBMISSIONS: u32 = 256;
@@ -104,7 +106,7 @@ fn check_by_use(ring: &mut IoUring) -> io::Result<()> {
     let nothing = opcode::Nop::new().build().user_data(MARK);
     // SAFETY: it has no buffers.
     unsafe { ring.submission().push(&nothing) }.expect("a new queue is empty");
-    crate::sys::retry(|| ring.submit_and_wait(1))?;
+    sys::retry(|| ring.submit_and_wait(1))?;
     match ring.completion().next() {
         Some(completion) if completion.user_data() == MARK && completion.result() == 0 => Ok(()),
         other => Err(io::Error::other(format!("doing nothing ended in {other:?}"))),
@@ -141,9 +143,8 @@ fn explain(call: &str, error: &io::Error) -> io::Error {
         Some(libc::ENOMEM) => "too little memory may be locked: raise RLIMIT_MEMLOCK (ulimit -l), which Linux before \
                                5.12 counts rings against"
             .to_owned(),
-        Some(libc::EMFILE | libc::ENFILE) => "too many descriptors are open: see ulimit -n".to_owned(),
         Some(libc::EINVAL) => "this kernel is too old: Linux 5.13 or newer is needed".to_owned(),
-        _ => return io::Error::new(error.kind(), format!("{call}: {error}")),
+        _ => return sys::explain(call, error),
     };
     io::Error::new(error.kind(), format!("{call}: {error}; {advice}"))
 }
