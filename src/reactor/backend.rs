@@ -30,8 +30,8 @@ pub(crate) enum Submitted {
 /// 4. **`turn` waits, and wakes.** It returns when there is a completion, when the bell was rung, or when `timeout` has
 ///    passed: not before the timeout without one of these, except that the kernel may interrupt it. With `Some(ZERO)` it
 ///    does not wait. A bell that was rung before the call is not lost.
-/// 5. **Order.** Operations of one direction of one source are tried, and end, in the order of their submission. The two
-///    directions of a source are independent of each other.
+/// 5. **Order.** Operations of one direction of one source are tried, and end, in the order of their submission, but that one
+///    that was cancelled may end before its turn. The two directions of a source are independent of each other.
 /// 6. **A descriptor is forgotten before it is closed.** Afterwards its number may come back as another source.
 pub(crate) trait Backend {
     /// Takes an operation on.

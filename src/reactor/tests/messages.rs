@@ -1,8 +1,9 @@
 //! What is no stream socket: datagrams, and pipes.
 
 use std::io::{Read, Write};
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::*;
 
@@ -57,12 +58,23 @@ pub(super) fn pipes_are_read_and_written_and_end(reactor: &mut Reactor) {
 
 /// Two datagram sockets that know each other: ours does not block.
 fn datagrams() -> (UdpSocket, Source, UdpSocket) {
-    let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let address = an_address_of_its_own();
+    let [ours, theirs] = [(); 2].map(|()| UdpSocket::bind((address, 0)).unwrap());
     ours.connect(theirs.local_addr().unwrap()).unwrap();
     theirs.connect(ours.local_addr().unwrap()).unwrap();
     ours.set_nonblocking(true).unwrap();
     let source = Source::new(ours.as_raw_fd());
     (ours, source, theirs)
+}
+
+/// Where no other test opens a port that was just closed; only Linux has all of 127/8.
+fn an_address_of_its_own() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    if !cfg!(target_os = "linux") {
+        return Ipv4Addr::LOCALHOST;
+    }
+    let process = std::process::id().to_le_bytes();
+    Ipv4Addr::new(127, 128 | process[1], process[0], NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 pub(super) fn a_short_message_does_not_hide_the_next(reactor: &mut Reactor) {
