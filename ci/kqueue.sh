@@ -14,3 +14,6 @@ export RUSTFLAGS="--cfg kapok_kqueue_model"
 cargo clippy --all-targets -- -D warnings
 cargo test "$@"
 KAPOK_KQUEUE_CHANGES=immediate cargo test --test echo --test httpd "$@"
+for changes in batched immediate; do
+    KAPOK_KQUEUE_CHANGES=$changes KAPOK_REQUIRE_FAULTS=1 cargo test --test faults "$@" every_fault -- --ignored
+done

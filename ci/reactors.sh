@@ -3,7 +3,7 @@
 # test runs leave the choice to Kapok, which takes the first that works: epoll. kqueue has a script of its own.
 set -eu
 cd "$(dirname "$0")/.."
-export KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1
+export KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1 KAPOK_REQUIRE_FAULTS=1
 for reactor in io_uring poll; do
     echo "reactor $reactor:"
     KAPOK_REACTOR=$reactor cargo test "$@"

@@ -4,4 +4,4 @@ set -eu
 cd "$(dirname "$0")/.."
 engine=$1
 shift
-KAPOK_SWITCH=$engine KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1 cargo test "$@"
+KAPOK_SWITCH=$engine KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1 KAPOK_REQUIRE_FAULTS=1 cargo test "$@"

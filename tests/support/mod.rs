@@ -33,7 +33,7 @@ pub(crate) fn watchdog() -> Watchdog {
 }
 
 #[track_caller]
-fn watchdog_after(deadline: Duration) -> Watchdog {
+pub(crate) fn watchdog_after(deadline: Duration) -> Watchdog {
     let caller = Location::caller();
     let test = thread::current().name().unwrap_or("a test").to_owned();
     let (sender, receiver) = mpsc::channel();

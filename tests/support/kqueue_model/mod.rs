@@ -325,6 +325,10 @@ impl Kqueue {
         // SAFETY: three pollfds, and a timespec or none, which live until the call returns; no mask is given.
         match unsafe { libc::ppoll(fds.as_mut_ptr(), 3, timeout, std::ptr::null()) } {
             -1 => Err(io::Error::last_os_error()),
+            // Somebody has closed them, which the originals tell so.
+            _ if fds.iter().any(|fd| fd.revents & libc::POLLNVAL != 0) => {
+                Err(io::Error::from_raw_os_error(libc::EBADF))
+            }
             _ => Ok(()),
         }
     }
