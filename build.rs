@@ -52,8 +52,7 @@ fn choose_reactors() {
             "KAPOK_LIBKQUEUE is for Linux, and not together with kapok_kqueue_model"
         );
         println!("cargo::rustc-cfg=kapok_libkqueue");
-        println!("cargo::rustc-link-search=native={prefix}/lib");
-        println!("cargo::rustc-link-lib=static=kqueue");
+        link_libkqueue(prefix);
     }
     if model {
         println!("cargo::rustc-cfg=kapok_kqueue_model"); // RUSTFLAGS does not reach the tests in the documentation
@@ -61,6 +60,32 @@ fn choose_reactors() {
     if SYSTEMS.contains(&system.as_str()) || model || libkqueue.is_some() {
         println!("cargo::rustc-cfg=kqueue");
     }
+}
+
+/// Links the libkqueue that is installed under `prefix`, wherever the system puts libraries: statically where it can be,
+/// since a shared one has to be found again whenever a program starts.
+fn link_libkqueue(prefix: &str) {
+    let of_target = |name: &str| std::env::var(format!("CARGO_CFG_TARGET_{name}")).expect("Cargo sets it");
+    let multiarch = format!(
+        "lib/{}-linux-{}{}",
+        of_target("ARCH"),
+        of_target("ENV"),
+        of_target("ABI")
+    );
+    let places = ["lib", "lib64", &multiarch].map(|place| std::path::Path::new(prefix).join(place));
+    for (kind, file) in [("static", "libkqueue.a"), ("dylib", "libkqueue.so")] {
+        let Some(place) = places.iter().find(|place| place.join(file).exists()) else {
+            continue;
+        };
+        println!("cargo::rerun-if-changed={}", place.join(file).display());
+        println!("cargo::rustc-link-search=native={}", place.display());
+        println!("cargo::rustc-link-lib={kind}=kqueue");
+        if kind == "dylib" {
+            println!("cargo::rustc-link-arg=-Wl,-rpath,{}", place.display());
+        }
+        return;
+    }
+    panic!("KAPOK_LIBKQUEUE={prefix}: neither libkqueue.a nor libkqueue.so is in any of {places:?}");
 }
 
 fn compile_shim() {

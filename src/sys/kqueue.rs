@@ -19,6 +19,8 @@ use model as os;
 use std::io;
 use std::time::Duration;
 
+#[cfg(kapok_libkqueue)]
+pub(crate) use libkqueue::take_error;
 pub(crate) use os::{
     EV_ADD, EV_CLEAR, EV_DELETE, EV_EOF, EV_ERROR, EV_RECEIPT, EVFILT_READ, EVFILT_WRITE, NOTE_TRIGGER,
     kevent as Kevent,
@@ -110,7 +112,12 @@ mod imp {
     pub(super) use super::model::Kqueue as Queue;
 }
 
-#[cfg(not(kapok_kqueue_model))]
+#[cfg(kapok_libkqueue)]
+mod imp {
+    pub(super) use super::libkqueue::Kqueue as Queue;
+}
+
+#[cfg(not(any(kapok_kqueue_model, kapok_libkqueue)))]
 mod imp {
     use std::io;
     use std::mem::MaybeUninit;

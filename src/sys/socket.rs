@@ -228,7 +228,33 @@ pub(crate) fn connect_result(fd: RawFd) -> io::Result<()> {
 /// `SO_ERROR`, which reading clears.
 pub(crate) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
     let errno: c_int = get_option(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
-    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+    if errno == 0 {
+        return Ok(taken_error(fd));
+    }
+    Ok(Some(io::Error::from_raw_os_error(errno)))
+}
+
+/// A socket's error that the reactor has come by, where the system that it asks gives it away with that.
+fn taken_error(_fd: RawFd) -> Option<io::Error> {
+    #[cfg(kapok_libkqueue)]
+    return super::kqueue::take_error(_fd);
+    #[cfg(not(kapok_libkqueue))]
+    None
+}
+
+/// What a call that was to transfer bytes has to say. What looks like an end, or like a broken connection, is the socket's
+/// error where the kernel does not know that any more.
+pub(super) fn transferred(fd: RawFd, result: io::Result<usize>) -> io::Result<usize> {
+    let ended = match &result {
+        Ok(n) => *n == 0,
+        Err(error) => error.raw_os_error() == Some(libc::EPIPE),
+    };
+    if ended {
+        if let Some(error) = taken_error(fd) {
+            return Err(error);
+        }
+    }
+    result
 }
 
 /// `getsockopt(2)`.

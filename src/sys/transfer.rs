@@ -9,6 +9,7 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::os::fd::RawFd;
 
+use super::socket::transferred;
 use super::{retry, syscall};
 
 /// A transfer: by its number with the arguments that libc's function adds, or by that function.
@@ -28,7 +29,8 @@ macro_rules! call {
 /// `buf` has room for `len` bytes.
 pub(crate) unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: c_int) -> io::Result<usize> {
     let (buf, flags) = (buf.cast::<c_void>(), flags | libc::MSG_DONTWAIT);
-    retry(|| call!(recv(fd, buf, len, flags) as SYS_recvfrom, NOWHERE, NOWHERE))
+    let result = retry(|| call!(recv(fd, buf, len, flags) as SYS_recvfrom, NOWHERE, NOWHERE));
+    if len == 0 { result } else { transferred(fd, result) }
 }
 
 /// `send(2)`.
@@ -37,7 +39,8 @@ pub(crate) unsafe fn recv(fd: RawFd, buf: *mut u8, len: usize, flags: c_int) -> 
 /// `buf` is `len` readable bytes.
 pub(crate) unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: c_int) -> io::Result<usize> {
     let (buf, flags) = (buf.cast::<c_void>(), flags | libc::MSG_DONTWAIT);
-    retry(|| call!(send(fd, buf, len, flags) as SYS_sendto, NOWHERE, NOWHERE))
+    let result = retry(|| call!(send(fd, buf, len, flags) as SYS_sendto, NOWHERE, NOWHERE));
+    if len == 0 { result } else { transferred(fd, result) }
 }
 
 /// `recvmsg(2)`.
@@ -45,7 +48,8 @@ pub(crate) unsafe fn send(fd: RawFd, buf: *const u8, len: usize, flags: c_int) -
 /// # Safety
 /// What `message` points to is valid.
 pub(crate) unsafe fn recvmsg(fd: RawFd, message: *mut libc::msghdr, flags: c_int) -> io::Result<usize> {
-    retry(|| call!(recvmsg(fd, message, flags | libc::MSG_DONTWAIT) as SYS_recvmsg))
+    let result = retry(|| call!(recvmsg(fd, message, flags | libc::MSG_DONTWAIT) as SYS_recvmsg));
+    transferred(fd, result)
 }
 
 /// `sendmsg(2)`.
@@ -53,7 +57,8 @@ pub(crate) unsafe fn recvmsg(fd: RawFd, message: *mut libc::msghdr, flags: c_int
 /// # Safety
 /// What `message` points to is valid.
 pub(crate) unsafe fn sendmsg(fd: RawFd, message: *const libc::msghdr, flags: c_int) -> io::Result<usize> {
-    retry(|| call!(sendmsg(fd, message, flags | libc::MSG_DONTWAIT) as SYS_sendmsg))
+    let result = retry(|| call!(sendmsg(fd, message, flags | libc::MSG_DONTWAIT) as SYS_sendmsg));
+    transferred(fd, result)
 }
 
 /// No address is given, or wanted, and it has no length.

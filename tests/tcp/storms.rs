@@ -10,7 +10,7 @@ use std::time::Duration;
 use kapok::net::{TcpListener, TcpStream};
 use kapok::{fiber, spawn};
 
-use crate::support::{Random, child, open_descriptors, run, skip};
+use crate::support::{Random, all_is_closed_since, child, open_descriptors, run, skip};
 
 /// A fiber that echoes whatever comes over each of `count` connections.
 fn echo_server(listener: TcpListener, count: usize) -> fiber::JoinHandle<()> {
@@ -70,7 +70,7 @@ fn ten_thousand_short_connections() {
             clients.into_iter().for_each(|client| client.join().unwrap());
             server.join().unwrap();
         });
-        assert_eq!(open_descriptors(), before);
+        all_is_closed_since(before);
     });
 }
 
@@ -114,7 +114,7 @@ fn a_thousand_connections_at_once() {
             clients.into_iter().for_each(|client| client.join().unwrap());
             server.join().unwrap();
         });
-        assert_eq!(open_descriptors(), before);
+        all_is_closed_since(before);
     });
 }
 
@@ -231,6 +231,6 @@ fn everything_is_closed_when_fibers_panic() {
                 assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
             }
         });
-        assert_eq!(open_descriptors(), before);
+        all_is_closed_since(before);
     });
 }

@@ -121,7 +121,7 @@ mod kqueues {
         let kqueue = if at_once {
             Kqueue::with_pipe_bell(changes)
         } else {
-            Kqueue::with_user_bell(changes)
+            Kqueue::with_changes(changes)
         };
         Reactor::Kqueue(Readiness::new(kqueue.expect("a kqueue can be had")))
     }

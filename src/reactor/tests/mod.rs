@@ -262,7 +262,7 @@ mod kqueues {
     use super::Reactor;
 
     pub(super) fn open(changes: Changes) -> Reactor {
-        Reactor::Kqueue(Readiness::new(Kqueue::with_user_bell(changes).unwrap()))
+        Reactor::Kqueue(Readiness::new(Kqueue::with_changes(changes).unwrap()))
     }
 
     pub(super) fn open_with_pipe() -> Reactor {
