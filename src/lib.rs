@@ -6,6 +6,7 @@ mod context;
 pub mod coroutine;
 mod ffi;
 pub mod fiber;
+pub mod fs;
 pub mod net;
 mod perform;
 mod reactor;

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::time::Duration;
 
 use super::bell::Bell;
+use super::file::FileVerb;
 use super::op::{Op, Outcome, Source};
 
 /// What became of an operation when it was submitted.
@@ -33,11 +34,19 @@ pub(crate) enum Submitted {
 /// 5. **Order.** Operations of one direction of one source are tried, and end, in the order of their submission, but that one
 ///    that was cancelled may end before its turn. The two directions of a source are independent of each other.
 /// 6. **A descriptor is forgotten before it is closed.** Afterwards its number may come back as another source.
+/// 7. **Files have no order.** Operations on files ([`Kind::File`](super::Kind::File)) may be submitted to a backend that
+///    takes them. They are independent of each other, on the same file too. To cancel one is to ask: it may run to its end
+///    first, and `forget` waits for those of its descriptor. A descriptor that one ended with belongs to whoever it is
+///    handed out to; nobody else's are left open when the backend is dropped. A file need not be forgotten while nothing
+///    is under way on it.
 pub(crate) trait Backend {
+    /// Whether operations on files of this sort may be submitted. Those on sockets always may.
+    fn takes(&self, verb: FileVerb) -> bool;
+
     /// Takes an operation on.
     ///
     /// # Safety
-    /// `op` has not been submitted before. If the answer is `Pending`, it keeps its place and stays alive until
+    /// `op` has not been submitted before, and is of a sort that the backend takes. If the answer is `Pending`, it keeps its place and stays alive until
     /// `next_completed` has handed it out, and so do its buffers; nobody else touches them.
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted;
 

@@ -14,6 +14,7 @@ mod bell;
 mod differential;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod epoll;
+mod file;
 #[cfg(kqueue)]
 mod kqueue;
 mod op;
@@ -21,7 +22,7 @@ mod poll;
 mod readiness;
 mod selector;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(kapok_io_uring)]
 mod uring;
 
@@ -33,7 +34,10 @@ use std::time::Duration;
 
 pub(crate) use backend::{Backend, Submitted};
 pub(crate) use bell::Bell;
+pub(crate) use file::{FileOp, FileVerb, OWN_POSITION};
 pub(crate) use op::{Kind, Op, Outcome, Source};
+#[cfg(all(test, kapok_io_uring))]
+pub(crate) use uring::files_given;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use epoll::Epoll;
@@ -219,6 +223,10 @@ impl Reactor {
 }
 
 impl Backend for Reactor {
+    fn takes(&self, verb: FileVerb) -> bool {
+        each!(self, backend => backend.takes(verb))
+    }
+
     #[inline]
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {
         // SAFETY: the caller's promise is passed on.

@@ -8,8 +8,11 @@ use std::cell::Cell;
 use std::io;
 use std::marker::PhantomPinned;
 use std::os::fd::RawFd;
+#[cfg(kapok_io_uring)]
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
+use super::file::FileOp;
 use crate::sys::{Direction, socket, transfer};
 
 /// A descriptor as the reactor knows it: the number, and which use of that number it is.
@@ -31,6 +34,11 @@ impl Source {
             fd,
             generation: NEXT.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// The source of operations on a file, or on none (`AT_FDCWD`). No backend keeps anything about it.
+    pub(crate) fn of_file(fd: RawFd) -> Source {
+        Source { fd, generation: 0 }
     }
 }
 
@@ -79,6 +87,21 @@ pub(crate) enum Kind {
     /// it raises SIGPIPE, too, which Rust programs ignore.
     #[cfg_attr(not(test), expect(dead_code, reason = "for pipes, which have no public face yet"))]
     Write { buf: NonNull<u8>, len: usize },
+    /// Something with a file, for a backend that [takes](super::Backend::takes) it.
+    File {
+        what: FileOp,
+        /// It is to end early.
+        cancelled: Cell<bool>,
+    },
+}
+
+impl Kind {
+    pub(crate) fn file(what: FileOp) -> Kind {
+        Kind::File {
+            what,
+            cancelled: Cell::new(false),
+        }
+    }
 }
 
 /// How an operation ended: a count or a descriptor, or an errno.
@@ -118,6 +141,25 @@ impl Op {
         self.outcome.get()
     }
 
+    /// Closes the descriptor that it ended with, which nobody will be told of.
+    #[cfg(kapok_io_uring)]
+    pub(super) fn disown(&self) {
+        let makes_descriptors = matches!(
+            self.kind,
+            Kind::Accept { .. }
+                | Kind::File {
+                    what: FileOp::Open { .. },
+                    ..
+                }
+        );
+        if let (true, Some(Ok(fd))) = (makes_descriptors, self.outcome.get()) {
+            let fd = RawFd::try_from(fd).expect("a descriptor fits");
+            // SAFETY: it is new, and only this operation knows it.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+            self.outcome.set(Some(Err(libc::ECANCELED)));
+        }
+    }
+
     pub(super) fn complete(&self, outcome: Outcome) {
         debug_assert!(self.outcome.get().is_none(), "an operation completes once");
         self.outcome.set(Some(outcome));
@@ -128,6 +170,7 @@ impl Op {
         match self.kind {
             Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } => Direction::Read,
             Kind::Connect { .. } | Kind::Send { .. } | Kind::SendMsg { .. } | Kind::Write { .. } => Direction::Write,
+            Kind::File { .. } => unreachable!("an operation on a file waits for no readiness"),
         }
     }
 
@@ -190,6 +233,7 @@ impl Op {
                 // SAFETY: `len` readable bytes, by the invariant of `Kind`.
                 unsafe { crate::sys::write(fd, buf.as_ptr(), *len) }
             }
+            Kind::File { .. } => unreachable!("an operation on a file is not tried: it would hold the thread up"),
         };
         match result {
             Ok(n) => Some(Ok(n)),

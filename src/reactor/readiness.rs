@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use super::backend::{Backend, Submitted};
 use super::bell::Bell;
+use super::file::FileVerb;
 use super::op::{Op, OpList, Outcome, Source};
 use super::selector::{Event, Selector};
 use crate::sys::{Direction, prefetch};
@@ -282,6 +283,10 @@ unsafe fn attempt(op: NonNull<Op>, lane: &mut Lane, urgent: bool) -> Option<Outc
 }
 
 impl<S: Selector> Backend for Readiness<S> {
+    fn takes(&self, _verb: FileVerb) -> bool {
+        false // a file is always ready, and blocks all the same
+    }
+
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {
         // SAFETY: alive, by the contract.
         let it = unsafe { op.as_ref() };

@@ -10,7 +10,7 @@ use super::control::FiberRef;
 use super::inbox::{Inbox, WakeUp};
 use super::timers::{Entry, Timers};
 use super::worker::Worker;
-use crate::reactor::{Backend, Kind, Op, Outcome, Source, Submitted};
+use crate::reactor::{Backend, FileVerb, Kind, Op, Outcome, Source, Submitted};
 
 /// How many operations a fiber may do without waiting before it has to let others run.
 const MAX_STREAK: u32 = 64;
@@ -119,12 +119,17 @@ impl Worker {
     /// Lets others run when a fiber has gone on for long without waiting: one that reads what is always there would
     /// otherwise keep the thread to itself.
     #[inline]
-    fn count_unsuspended(&self, fiber: FiberRef) {
+    pub(crate) fn count_unsuspended(&self, fiber: FiberRef) {
         let streak = self.streak.get() + 1;
         self.streak.set(streak);
         if streak >= MAX_STREAK {
             self.yield_now(fiber);
         }
+    }
+
+    /// See [`Backend::takes`].
+    pub(crate) fn takes(&self, verb: FileVerb) -> bool {
+        self.reactor.borrow().takes(verb)
     }
 
     /// Ends all operations that fibers of this worker have on `source`, with `ECANCELED`.

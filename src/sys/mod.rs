@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "the boundary to libc")]
 
+pub(crate) mod file;
 #[cfg(kqueue)]
 pub(crate) mod kqueue;
 mod prefetch;

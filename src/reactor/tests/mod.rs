@@ -7,6 +7,7 @@
 mod cancel;
 mod connections;
 mod ends;
+mod files;
 mod messages;
 mod numbers;
 mod parts;
@@ -111,10 +112,12 @@ contract!(
         pipes_are_read_and_written_and_end,
         a_short_message_does_not_hide_the_next,
         a_message_that_nobody_takes_is_an_error_once;
+    files:
+        files_are_taken_by_completion_kernels_alone;
 );
 
 /// Opens one; `None`, visibly, where the system forbids what it needs, unless `KAPOK_REQUIRE_REACTORS` names it.
-pub(super) fn open(kind: ReactorKind) -> Option<Reactor> {
+pub(crate) fn open(kind: ReactorKind) -> Option<Reactor> {
     match Reactor::open(Some(kind)) {
         Ok(reactor) => Some(reactor),
         Err(error) => {

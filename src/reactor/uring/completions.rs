@@ -7,9 +7,9 @@ use io_uring::cqueue;
 
 use super::super::bell::Bell;
 use super::super::op::{Kind, Op, Outcome};
+use super::Uring;
 use super::entry::Token;
 use super::setup::Mode;
-use super::{Uring, index_of};
 use crate::sys::{explain, fatal, prefetch};
 
 /// How far ahead among the completions operations are fetched, and entries after them.
@@ -44,7 +44,8 @@ impl Uring {
         if let Some(soon) = reaped.get(ENTRIES_AHEAD).and_then(op_of) {
             // SAFETY: its completion has not been applied, so it is pending, so it is alive.
             let fd = unsafe { soon.as_ref() }.source.fd;
-            if let Some(entry) = self.entries.get(index_of(fd)) {
+            // An operation on a file may have none.
+            if let Some(entry) = usize::try_from(fd).ok().and_then(|index| self.entries.get(index)) {
                 prefetch(entry, size_of_val(entry));
             }
         }
@@ -82,6 +83,9 @@ impl Uring {
     fn came_back(&mut self, op: NonNull<Op>, result: i32, flags: u32) {
         // SAFETY: the kernel had it, so it was pending, so it is alive.
         let it = unsafe { op.as_ref() };
+        if let Kind::File { .. } = it.kind {
+            return self.file_came_back(op, outcome_of(result));
+        }
         let cancelled = self.lane_of(it).cancelled;
         let outcome = match (outcome_of(result), &it.kind) {
             (Err(libc::EAGAIN | libc::EINTR), _) if cancelled => Err(libc::ECANCELED),

@@ -109,12 +109,13 @@ pub(super) unsafe fn of_op(op: NonNull<Op>, poll_first: bool) -> Sqe {
         Kind::Write { buf, len } => opcode::Write::new(fd, buf.as_ptr(), length(*len))
             .offset(NO_POSITION)
             .build(),
+        Kind::File { .. } => unreachable!("an operation on a file is written elsewhere"),
     };
     sqe.user_data(Token::Op(op).to_bits())
 }
 
 /// The ring counts in 32 bits, and the kernel transfers at most this much in one call anyway.
-fn length(len: usize) -> u32 {
+pub(super) fn length(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX).min(i32::MAX.cast_unsigned_())
 }
 

@@ -19,7 +19,8 @@
 //! - An entry names its operation by address ([`entry`]). The operation lies on a suspended fiber's stack and stays there
 //!   until its one completion has come back, also when it was cancelled: to cancel is to ask the kernel, and to go on
 //!   waiting.
-//! - The kernel does not block in an operation, and starts no thread for it: it polls, as sockets can be polled. Where it
+//! - The kernel does not block in an operation on a socket, and starts no thread for it: it polls, as sockets can be polled.
+//!   For operations on files it does start threads; those have no order, and a list of their own ([`files`]). Where it
 //!   says `EAGAIN` nevertheless (`MSG_DONTWAIT`; kernels that heed `O_NONBLOCK`, which our sockets have), we ask it to poll
 //!   and make the system call ourselves.
 //!
@@ -31,6 +32,9 @@
 
 mod completions;
 mod entry;
+#[cfg(test)]
+mod file_tests;
+mod files;
 mod fork;
 #[cfg(test)]
 mod outcomes;
@@ -41,7 +45,7 @@ mod source;
 mod tests;
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -49,9 +53,13 @@ use io_uring::cqueue;
 
 use super::backend::{Backend, Submitted};
 use super::bell::{Bell, EventFd, Message};
+use super::file::FileVerb;
 use super::op::{Kind, Op, OpList, Outcome, Source};
 use crate::sys::{self, Direction};
 use entry::Token;
+use files::Files;
+#[cfg(test)]
+pub(crate) use files::files_given;
 use ring::{Entered, Ring};
 use setup::Mode;
 use source::{Entry, Hint, Lane};
@@ -68,6 +76,7 @@ pub(crate) struct Uring {
     rung: bool,
     /// Indexed by descriptor number, which the kernel keeps small and dense.
     entries: Vec<Entry>,
+    files: Files,
     /// What came out of the ring; kept for its memory.
     reaped: Vec<cqueue::Entry>,
     completed: OpList,
@@ -92,9 +101,11 @@ impl Uring {
         } else {
             choose_bell(&mut ring)
         }?;
+        let files = Files::new(&ring.probe()?);
         let mut uring = Uring {
             ring,
             bell,
+            files,
             rung: false,
             entries: Vec::new(),
             reaped: Vec::new(),
@@ -231,23 +242,37 @@ impl Uring {
     /// nothing on a socket runs to its end regardless.
     fn drain(&mut self, source: Source) {
         while self.known(source).is_some_and(|entry| !entry.is_idle()) {
-            let entered = match self.ring.enter(Some(CANCEL_AGAIN)) {
-                Ok(entered) => entered,
-                // The kernel has buffers that are about to be freed, and cannot be asked for them.
-                Err(error) => sys::fatal(format_args!("the reactor io_uring cannot go on: {error}")),
-            };
-            self.reap();
-            if entered == Entered::TimedOut {
+            if self.wait_for_cancelled() == Entered::TimedOut {
                 self.cancel_all(source);
             }
         }
     }
+
+    /// Lets the kernel work until something has ended, or it is time to cancel again what should have.
+    fn wait_for_cancelled(&mut self) -> Entered {
+        let entered = match self.ring.enter(Some(CANCEL_AGAIN)) {
+            Ok(entered) => entered,
+            // The kernel has buffers that are about to be freed, and cannot be asked for them.
+            Err(error) => sys::fatal(format_args!("the reactor io_uring cannot go on: {error}")),
+        };
+        self.reap();
+        entered
+    }
 }
 
 impl Backend for Uring {
+    fn takes(&self, verb: FileVerb) -> bool {
+        self.files.takes(verb)
+    }
+
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {
         // SAFETY: alive, by the contract.
         let it = unsafe { op.as_ref() };
+        if let Kind::File { what, .. } = &it.kind {
+            // SAFETY: alive and valid, by the contract.
+            unsafe { self.submit_file(op, what) };
+            return Submitted::Pending;
+        }
         let lane = self.entry(it.source).lane(it.direction());
         if !lane.is_idle() {
             // SAFETY: in no list, and it stays alive, by the contract.
@@ -270,6 +295,9 @@ impl Backend for Uring {
         if it.outcome().is_some() {
             return;
         }
+        if let Kind::File { .. } = it.kind {
+            return self.cancel_file(op);
+        }
         let lane = self.lane_of(it);
         if lane.in_kernel == Some(op) {
             self.ask_to_cancel(it.source, it.direction());
@@ -282,6 +310,7 @@ impl Backend for Uring {
     }
 
     fn cancel_all(&mut self, source: Source) {
+        self.cancel_files(Some(source));
         for direction in [Direction::Read, Direction::Write] {
             self.ask_to_cancel(source, direction);
             while let Some(op) = self
@@ -294,11 +323,16 @@ impl Backend for Uring {
     }
 
     fn forget(&mut self, source: Source, _still_open: bool) {
-        if self.known(source).is_none() || self.ring.is_forked() {
+        if self.ring.is_forked() {
             return;
+        }
+        if self.known(source).is_none() {
+            self.cancel_files(Some(source));
+            return self.drain_files(Some(source));
         }
         // An operation holds its file open in the kernel: one that was left would go on after the close.
         self.cancel_all(source);
+        self.drain_files(Some(source));
         self.drain(source);
         self.entries[index_of(source.fd)] = Entry::default();
     }
@@ -350,6 +384,8 @@ impl Drop for Uring {
         if self.ring.is_forked() {
             return; // what is under way writes to the parent's memory
         }
+        self.cancel_files(None);
+        self.drain_files(None);
         for index in 0..self.entries.len() {
             let Ok(fd) = RawFd::try_from(index) else { return };
             let generation = self.entries[index].generation;
@@ -359,15 +395,10 @@ impl Drop for Uring {
                 self.drain(source);
             }
         }
-        // A connection that was accepted after all is nobody's: who waited for it is not told any more.
+        // A connection that was accepted after all, or a file that was opened, is nobody's: who waited is not told any more.
         while let Some(op) = self.completed.pop_front() {
-            // SAFETY: alive until it has been handed out.
-            let op = unsafe { op.as_ref() };
-            if let (Kind::Accept { .. }, Some(Ok(fd))) = (&op.kind, op.outcome()) {
-                let fd = RawFd::try_from(fd).expect("accept answers with a descriptor");
-                // SAFETY: made by the accept, whose outcome nobody has seen.
-                drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            }
+            // SAFETY: not handed out, so alive.
+            unsafe { op.as_ref() }.disown();
         }
     }
 }

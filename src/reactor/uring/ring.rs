@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use io_uring::squeue::Entry as Sqe;
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue};
+use io_uring::{IoUring, Probe, cqueue};
 
 use super::fork::ForkGuard;
 use super::setup::{self, Mode};
@@ -56,6 +56,13 @@ impl Ring {
 
     pub(super) fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// Which operations the kernel knows.
+    pub(super) fn probe(&self) -> io::Result<Probe> {
+        let mut probe = Probe::new();
+        self.ring.submitter().register_probe(&mut probe)?;
+        Ok(probe)
     }
 
     /// In a child process a ring is another process's.

@@ -89,6 +89,7 @@ impl Entry {
             Kind::Connect { .. } => return false,
             Kind::Send { .. } | Kind::SendMsg { .. } | Kind::Write { .. } => std::mem::take(&mut self.answering),
             Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } => false,
+            Kind::File { .. } => unreachable!("an operation on a file has no direction"),
         };
         !is_answer && self.lane(op.direction()).hint == Hint::Ready
     }
