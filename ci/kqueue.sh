@@ -12,7 +12,10 @@ fi
 export CARGO_TARGET_DIR=target/kqueue
 export RUSTFLAGS="--cfg kapok_kqueue_model"
 cargo clippy --all-targets -- -D warnings
-cargo test "$@"
+for engine in setjmp ucontext; do
+    echo "switch $engine:"
+    KAPOK_SWITCH=$engine cargo test "$@"
+done
 KAPOK_KQUEUE_CHANGES=immediate cargo test --test echo --test httpd "$@"
 for changes in batched immediate; do
     KAPOK_KQUEUE_CHANGES=$changes KAPOK_REQUIRE_FAULTS=1 cargo test --test faults "$@" every_fault -- --ignored
