@@ -157,7 +157,7 @@ impl Protocol for Plaintext {
         if body.len() < length {
             return Ok(false);
         }
-        if body != BODY {
+        if body.len() != length || body != BODY {
             return Err("the answer's body is not the right one".to_owned());
         }
         Ok(true)
