@@ -44,12 +44,14 @@ mod run;
 mod script;
 mod slot;
 mod submission;
+mod watch;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::os::fd::RawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use super::Reactor;
@@ -57,6 +59,7 @@ use channel::Ground;
 use compare::difference;
 use run::{PATIENCE, Trace};
 use script::Script;
+use watch::{Watched, watch};
 
 /// How many scripts `cargo test` runs. `ci/differential.sh` runs more.
 const SCRIPTS: u64 = 300;
@@ -136,20 +139,25 @@ fn every_backend_does_what_poll_does() {
     let open = open_descriptors();
     let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
+    let watched: Vec<Watched> = (0..threads).map(|_| Watched::default()).collect();
+    let (working, done) = mpsc::channel();
     let failures: Vec<String> = std::thread::scope(|scope| {
+        let (next, subjects, watched) = (&next, &subjects, &watched);
+        scope.spawn(move || watch(watched, &done));
         let workers: Vec<_> = (0..threads)
             .map(|number| {
-                let (next, subjects) = (&next, &subjects);
-                scope.spawn(move || Bench::new(number).work(next, first + count, subjects))
+                scope.spawn(move || Bench::new(number, watched[number].clone()).work(next, first + count, subjects))
             })
             .collect();
-        workers
+        let failures = workers
             .into_iter()
             .filter_map(|worker| worker.join().expect("a worker ends"))
-            .collect()
+            .collect();
+        drop(working);
+        failures
     });
     if count == 1 {
-        say(&Bench::new(threads).story(&Script::of(first), &subjects));
+        say(&Bench::new(threads, Watched::default()).story(&Script::of(first), &subjects));
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     if alone {
@@ -189,13 +197,18 @@ fn subjects() -> Vec<Subject> {
 struct Bench {
     number: usize,
     ground: Ground,
+    watched: Watched,
 }
 
 impl Bench {
-    fn new(number: usize) -> Bench {
+    fn new(number: usize, watched: Watched) -> Bench {
         let address = u8::try_from(number).expect("a few threads");
         let ground = Ground::new(address).expect("the loopback can be bound to");
-        Bench { number, ground }
+        Bench {
+            number,
+            ground,
+            watched,
+        }
     }
 
     /// Runs scripts until one fails, and says how; the others end then, too.
@@ -220,17 +233,19 @@ impl Bench {
         // Far from those that are handed out lowest first, so that a number that becomes free comes back.
         let base = RawFd::try_from(200 + 10 * self.number).expect("a small number");
         let ground = &self.ground;
+        self.watched.begins(script.seed, subject.reactor);
         let result = catch_unwind(AssertUnwindSafe(|| {
             let reactor = (subject.open)().expect("it could be opened before");
             run::run(script, reactor, ground, base, patience)
         }));
+        self.watched.ends();
         let trace = result.unwrap_or_else(|panic| Trace {
             entries: Vec::new(),
             violation: Some(format!("a panic: {:?}", panic.downcast_ref::<String>())),
         });
         if trace.violation.is_some() {
             // A connection may have been left in the listener.
-            *self = Bench::new(self.number);
+            *self = Bench::new(self.number, self.watched.clone());
         }
         trace
     }
