@@ -10,8 +10,11 @@
 //!   can it always be helped by a deletion. So a number that comes back with another file gets everybody a new kqueue.
 //! - A socket's error is taken from it by the report, see [`take_error`].
 //! - Adding what is there already does not report what is ready. So it is deleted before.
+//! - A kqueue is closed by a thread of its own, later. Up to 2.7.0 that closes a descriptor of somebody else where a child
+//!   process was just being started. So a kqueue that is done with is kept for the next one.
 //! - Before 2.7 a thread that waits keeps all others out, so there `EVFILT_USER` is refused.
 
+mod handle;
 mod taken;
 #[cfg(test)]
 #[path = "../../../tests/support/kqueue_model/tests.rs"]
@@ -21,11 +24,12 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use handle::Handle;
 pub(crate) use taken::take_error;
 
 /// The layout of libkqueue's `sys/event.h`.
@@ -88,16 +92,13 @@ unsafe extern "C" {
 /// The longest list that it fills.
 const LIST: usize = 512;
 
-/// A longer time does not fit into the milliseconds that it counts in. Whoever wants more waits again.
-const LONGEST: Duration = Duration::from_secs(1_000_000);
-
 /// A kqueue. One thread waits, and changes the filters of descriptors; any may hand over other changes.
 #[derive(Debug)]
 pub(crate) struct Kqueue(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    queue: Arc<OwnedFd>,
+    queue: Arc<Handle>,
     notes: BTreeMap<Key, Note>,
     /// What is to be reported before anything else.
     owed: Vec<Key>,
@@ -116,7 +117,7 @@ struct Note {
 impl Kqueue {
     pub(crate) fn new() -> io::Result<Kqueue> {
         Ok(Kqueue(Mutex::new(State {
-            queue: Arc::new(open()?),
+            queue: Arc::new(Handle::open()?),
             notes: BTreeMap::new(),
             owed: Vec::new(),
         })))
@@ -162,7 +163,7 @@ impl Kqueue {
         let queue = Arc::clone(&state.queue);
         drop(state);
         let most = room.len().min(LIST);
-        let count = call(&queue, &[], &mut room[..most], timeout)?;
+        let count = queue.call(&[], &mut room[..most], timeout)?;
         let mut kept = 0;
         let mut state = self.state();
         for i in 0..count {
@@ -225,7 +226,7 @@ impl State {
 
     /// Goes on with a new kqueue, to which everything is added that is still there.
     fn renew(&mut self) -> io::Result<()> {
-        self.queue = Arc::new(open()?);
+        self.queue = Arc::new(Handle::open()?);
         let queue = Arc::clone(&self.queue);
         self.notes.retain(|&(ident, filter), note| {
             if note.file.is_some() && file_of(ident) != note.file {
@@ -285,26 +286,30 @@ impl State {
     }
 }
 
-fn open() -> io::Result<OwnedFd> {
-    // SAFETY: it takes nothing.
-    let fd = unsafe { kqueue() };
-    if fd == -1 {
-        return Err(io::Error::last_os_error());
+impl Drop for State {
+    fn drop(&mut self) {
+        // Those of files that were closed elsewhere cannot be got rid of for certain.
+        let is_empty = self.notes.values().all(|note| {
+            let delete = kevent {
+                flags: EV_DELETE,
+                ..note.added
+            };
+            (note.file.is_none() || file_of(note.added.ident) == note.file) && hand_over(&self.queue, &delete).is_ok()
+        });
+        if is_empty {
+            self.queue.keep();
+        }
     }
-    // SAFETY: a new descriptor that nobody else owns.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    crate::sys::set_cloexec(&fd)?;
-    Ok(fd)
 }
 
 /// Hands over one change, and gives its errno.
-fn hand_over(queue: &OwnedFd, change: &kevent) -> Result<(), i32> {
+fn hand_over(queue: &Handle, change: &kevent) -> Result<(), i32> {
     let change = kevent {
         flags: change.flags | EV_RECEIPT,
         ..*change
     };
     let mut room = [MaybeUninit::uninit()];
-    match call(queue, &[change], &mut room, Some(Duration::ZERO)) {
+    match queue.call(&[change], &mut room, Some(Duration::ZERO)) {
         Ok(0) => Ok(()),
         Ok(_) => {
             // SAFETY: it was written.
@@ -320,7 +325,7 @@ fn hand_over(queue: &OwnedFd, change: &kevent) -> Result<(), i32> {
 }
 
 /// Whether other threads can hand over changes while one waits.
-fn lets_others_in(queue: &OwnedFd) -> bool {
+fn lets_others_in(queue: &Handle) -> bool {
     const SINCE: isize = 2 << 24 | 7 << 16;
     let question = kevent {
         ident: 0,
@@ -332,35 +337,9 @@ fn lets_others_in(queue: &OwnedFd) -> bool {
     };
     let mut room = [MaybeUninit::uninit()];
     // The first that knew the question was 2.5.1; before, it is an error.
-    let answer = call(queue, &[question], &mut room, Some(Duration::ZERO));
+    let answer = queue.call(&[question], &mut room, Some(Duration::ZERO));
     // SAFETY: it was written.
     answer.is_ok_and(|count| count == 1 && unsafe { room[0].assume_init() }.data >= SINCE)
-}
-
-fn call(
-    queue: &OwnedFd,
-    changes: &[kevent],
-    room: &mut [MaybeUninit<kevent>],
-    timeout: Option<Duration>,
-) -> io::Result<usize> {
-    let timeout = timeout
-        .map(|timeout| timeout.min(LONGEST))
-        .map(|timeout| libc::timespec {
-            tv_sec: timeout.as_secs().try_into().expect("at most a million"),
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-    // SAFETY: the lists have as many elements as is said, and with the timeout they live until the call returns.
-    let count = unsafe {
-        kevent(
-            queue.as_raw_fd(),
-            changes.as_ptr(),
-            changes.len().try_into().expect("one or none"),
-            room.as_mut_ptr().cast(),
-            room.len().try_into().expect("a short list"),
-            timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
-        )
-    };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
 /// Which open file a number stands for; `None` where it is closed.
