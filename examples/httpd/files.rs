@@ -1,9 +1,9 @@
 //! What a path names on the disk, and how it gets from there to the client.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::mem;
+use std::io::{self, ErrorKind, Read};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -16,8 +16,8 @@ use crate::wire::{End, Wire};
 
 /// Files up to this size are read in the same hop that opens them.
 const SMALL: u64 = 64 * 1024;
-/// Larger ones are read, and held in memory, this much at a time.
-const CHUNK: u64 = 256 * 1024;
+/// Larger ones are read, and held in memory, this much at a time; what the system has in memory comes without a hop.
+const CHUNK: usize = 256 * 1024;
 
 /// What a target turned out to be.
 pub(crate) enum Found {
@@ -178,23 +178,19 @@ pub(crate) fn send(
             sent.body_bytes = found.length;
             Ok(())
         }
-        None => stream(found.file, part, wire, sent),
+        None => stream(&found.file.into(), part, wire, sent),
     }
 }
 
 /// Sends a part of a file chunk by chunk, the first one in the same write as the head.
-fn stream(mut file: File, part: Range<u64>, wire: &mut Wire<'_>, sent: &mut Sent) -> Result<(), End> {
+fn stream(file: &kapok::fs::File, part: Range<u64>, wire: &mut Wire<'_>, sent: &mut Sent) -> Result<(), End> {
     let mut at = part.start;
     while at < part.end {
-        let length = CHUNK.min(part.end - at);
-        let mut output = mem::take(&mut wire.output);
-        let result;
-        (file, output, result) = kapok::blocking(move || {
-            let result = append(&mut file, at, length, &mut output);
-            (file, output, result)
-        });
-        wire.output = output;
-        let read = result?;
+        let head = wire.output.len();
+        let chunk = usize::try_from(part.end - at).map_or(CHUNK, |left| left.min(CHUNK));
+        wire.output.resize(head + chunk, 0);
+        let read = file.read_at(&mut wire.output[head..], at)?;
+        wire.output.truncate(head + read);
         if read == 0 {
             // The length has been promised, so all that is left is to break off where the client can see it.
             return Err(End::Broken(io::Error::new(
@@ -203,16 +199,10 @@ fn stream(mut file: File, part: Range<u64>, wire: &mut Wire<'_>, sent: &mut Sent
             )));
         }
         wire.flush()?;
-        sent.body_bytes += read;
-        at += read;
+        sent.body_bytes += read as u64;
+        at += read as u64;
     }
     Ok(())
-}
-
-fn append(file: &mut File, at: u64, length: u64, output: &mut Vec<u8>) -> io::Result<u64> {
-    file.seek(SeekFrom::Start(at))?;
-    let read = file.take(length).read_to_end(output)?;
-    Ok(read as u64)
 }
 
 fn explain(error: &io::Error) -> Refusal {
