@@ -1,7 +1,7 @@
 #!/bin/sh
 # The suite over kqueue on Linux: over the model of it in tests/support/kqueue_model, whose own tests run with it, with both
-# ways to hand over changes. With KAPOK_LIBKQUEUE=<prefix> over the libkqueue that is installed there instead, which deviates
-# from the systems (docs/portability.md): that is for comparison, and expected to fail.
+# ways to hand over changes. With KAPOK_LIBKQUEUE=<prefix> over the libkqueue that is installed there instead; what that does
+# that the systems do not is in docs/portability.md.
 set -eu
 cd "$(dirname "$0")/.."
 export KAPOK_REACTOR=kqueue

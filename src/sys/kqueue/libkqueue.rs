@@ -10,8 +10,8 @@
 //!   can it always be helped by a deletion. So a number that comes back with another file gets everybody a new kqueue.
 //! - A socket's error is taken from it by the report, see [`take_error`].
 //! - Adding what is there already does not report what is ready. So it is deleted before.
-//! - A kqueue is closed by a thread of its own, later. Up to 2.7.0 that closes a descriptor of somebody else where a child
-//!   process was just being started. So a kqueue that is done with is kept for the next one.
+//! - A kqueue is closed by a thread of its own, later. Up to 2.7.0 that seems to close a descriptor of somebody else where a
+//!   child process has the kqueue open for a moment. So a kqueue that is done with is kept for the next one.
 //! - Before 2.7 a thread that waits keeps all others out, so there `EVFILT_USER` is refused.
 
 mod handle;
