@@ -6,7 +6,7 @@
 # is no matter to the types. A target that cannot be had is skipped, visibly, unless KAPOK_REQUIRE_TARGETS names it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export CARGO_TARGET_DIR=target/foreign CRATE_CC_NO_DEFAULTS=1
+export CARGO_TARGET_DIR=target/foreign CRATE_CC_NO_DEFAULTS=1 RUSTFLAGS=-Dwarnings
 rustup_has="x86_64-unknown-freebsd x86_64-unknown-netbsd x86_64-apple-darwin aarch64-apple-darwin aarch64-apple-ios"
 from_source="x86_64-unknown-openbsd x86_64-unknown-dragonfly"
 

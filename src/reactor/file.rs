@@ -73,6 +73,10 @@ pub(crate) enum FileVerb {
 }
 
 impl FileOp {
+    #[cfg_attr(
+        not(kapok_io_uring),
+        expect(dead_code, reason = "no backend of this system takes files")
+    )]
     pub(crate) fn verb(&self) -> FileVerb {
         match self {
             FileOp::Open { .. } => FileVerb::Open,

@@ -88,6 +88,10 @@ pub(crate) enum Kind {
     #[cfg_attr(not(test), expect(dead_code, reason = "for pipes, which have no public face yet"))]
     Write { buf: NonNull<u8>, len: usize },
     /// Something with a file, for a backend that [takes](super::Backend::takes) it.
+    #[cfg_attr(
+        not(kapok_io_uring),
+        expect(dead_code, reason = "no backend of this system takes files")
+    )]
     File {
         what: FileOp,
         /// It is to end early.

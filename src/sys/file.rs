@@ -35,6 +35,10 @@ fn pread(fd: libc::c_int, buf: *mut libc::c_void, len: usize, at: i64) -> io::Re
 
 /// What came of reading without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(any(target_os = "linux", target_os = "android")),
+    expect(dead_code, reason = "only Linux can read without waiting")
+)]
 pub(crate) enum Now {
     /// So many bytes; 0 at the end.
     Read(usize),
