@@ -18,7 +18,12 @@ const HEADINGS: [&str; 8] = [
 /// Prints a line for each server. `figures` has one list for each, a figure a round.
 pub(crate) fn print(load: Load, servers: &[Server], figures: &[Vec<Figures>]) {
     let rounds = figures.first().map_or(0, Vec::len);
-    println!("\n{load}, rounds: {rounds}\n");
+    let disturbed = figures
+        .iter()
+        .flatten()
+        .filter(|figures| figures.is_disturbed())
+        .count();
+    println!("\n{load}, rounds: {rounds}, disturbed measurements: {disturbed}\n");
     let of = |name: &str| {
         let index = servers.iter().position(|server| server.name == name)?;
         Some(&figures[index][..])

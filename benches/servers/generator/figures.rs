@@ -12,9 +12,18 @@ pub(crate) struct Figures {
     pub(crate) server: u64,
     /// Processor time of the generator.
     pub(crate) generator: u64,
+    /// For how long the one or the other, whichever longer, could have run, but somebody else had its processor.
+    pub(crate) waited: u64,
     /// Latencies.
     pub(crate) p50: u64,
     pub(crate) p99: u64,
+}
+
+impl Figures {
+    /// Whether other programs had the processors for more than a tenth of the time.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.waited > self.window / 10
+    }
 }
 
 impl fmt::Display for Figures {
@@ -24,10 +33,14 @@ impl fmt::Display for Figures {
             window,
             server,
             generator,
+            waited,
             p50,
             p99,
         } = self;
-        write!(f, "figures {requests} {window} {server} {generator} {p50} {p99}")
+        write!(
+            f,
+            "figures {requests} {window} {server} {generator} {waited} {p50} {p99}"
+        )
     }
 }
 
@@ -39,11 +52,12 @@ impl FromStr for Figures {
         let numbers = line.strip_prefix("figures ").ok_or_else(error)?;
         let numbers: Result<Vec<u64>, _> = numbers.split(' ').map(str::parse).collect();
         match numbers.as_deref() {
-            Ok(&[requests, window, server, generator, p50, p99]) => Ok(Figures {
+            Ok(&[requests, window, server, generator, waited, p50, p99]) => Ok(Figures {
                 requests,
                 window,
                 server,
                 generator,
+                waited,
                 p50,
                 p99,
             }),

@@ -27,8 +27,17 @@ pub(super) struct Meter {
 #[derive(Clone, Copy)]
 struct Sample {
     at: u64,
-    server: u64,
-    generator: u64,
+    server: ProcessorTime,
+    generator: ProcessorTime,
+}
+
+/// Of all threads of a process, in nanoseconds.
+#[derive(Clone, Copy, Default)]
+struct ProcessorTime {
+    /// They have run for so long. Of a thread that is running right now, the latest tick is missing.
+    run: u64,
+    /// They were to run, and waited for so long until their turn came.
+    waited: u64,
 }
 
 impl Meter {
@@ -77,8 +86,8 @@ impl Meter {
 
     fn sample(&self) -> io::Result<Sample> {
         Ok(Sample {
-            server: processor_time(&self.server)?,
-            generator: processor_time("self")?,
+            server: ProcessorTime::of(&self.server)?,
+            generator: ProcessorTime::of("self")?,
             at: self.now(),
         })
     }
@@ -87,24 +96,44 @@ impl Meter {
         let (Some(opening), Some(closing)) = (self.opening, self.closing) else {
             return Err(io::Error::other("the window was never open"));
         };
+        let server = closing.server.since(opening.server);
+        let generator = closing.generator.since(opening.generator);
         Ok(Figures {
             requests: self.requests,
             window: closing.at - opening.at,
-            server: closing.server - opening.server,
-            generator: closing.generator - opening.generator,
+            server: server.run,
+            generator: generator.run,
+            waited: server.waited.max(generator.waited),
             p50: self.latencies.value_at_quantile(0.5),
             p99: self.latencies.value_at_quantile(0.99),
         })
     }
 }
 
-/// Nanoseconds that the threads of a process have run. Those of a thread that is running are up to a tick old.
-fn processor_time(process: &str) -> io::Result<u64> {
-    let mut sum = 0;
-    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        let run = text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
-        sum += run.ok_or_else(|| io::Error::other("schedstat holds no number"))?;
+impl ProcessorTime {
+    fn of(process: &str) -> io::Result<ProcessorTime> {
+        let mut sum = ProcessorTime::default();
+        for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+            let text = match std::fs::read_to_string(thread?.path().join("schedstat")) {
+                // The thread has ended in the meantime.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => continue,
+                result => result?,
+            };
+            let mut numbers = text.split_whitespace().map_while(|word| word.parse::<u64>().ok());
+            let (Some(run), Some(waited)) = (numbers.next(), numbers.next()) else {
+                return Err(io::Error::other("schedstat does not hold what it should"));
+            };
+            sum.run += run;
+            sum.waited += waited;
+        }
+        Ok(sum)
     }
-    Ok(sum)
+
+    /// What was added, if no thread took its share away by ending.
+    fn since(self, earlier: ProcessorTime) -> ProcessorTime {
+        ProcessorTime {
+            run: self.run.saturating_sub(earlier.run),
+            waited: self.waited.saturating_sub(earlier.waited),
+        }
+    }
 }
