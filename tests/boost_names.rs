@@ -179,7 +179,13 @@ fn a_cxx_program_links_with_the_crate() {
         .arg("--target-dir")
         .arg(&target)
         .args(["--", "--print", "native-static-libs"]);
-    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CFLAGS"] {
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CFLAGS",
+        "KAPOK_LIBKQUEUE",
+    ] {
         cargo.env_remove(variable);
     }
     let finished = run(&mut cargo);
