@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 export KAPOK_REACTOR=kqueue
 if [ -n "${KAPOK_LIBKQUEUE:-}" ]; then
-    cargo test --target-dir target/libkqueue "$@"
+    cargo test --no-fail-fast --target-dir target/libkqueue "$@"
     exit
 fi
 export CARGO_TARGET_DIR=target/kqueue
