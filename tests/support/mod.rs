@@ -127,9 +127,9 @@ pub(crate) fn open_descriptors() -> Option<usize> {
     }
 }
 
-/// How many descriptors stay open for good when there was a runtime: libkqueue's own, and a kqueue of its, which is used
-/// again.
-pub(crate) const LASTING_DESCRIPTORS: usize = if cfg!(kapok_libkqueue) { 5 } else { 0 };
+/// How many descriptors may stay open for good when there was a runtime: libkqueue's own, and its kqueues, several descriptors
+/// each, which are kept to be used again.
+pub(crate) const LASTING_DESCRIPTORS: usize = if cfg!(kapok_libkqueue) { 32 } else { 0 };
 
 /// Asserts that everything is closed that was opened since [`open_descriptors`] gave `before`.
 #[track_caller]
