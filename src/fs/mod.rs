@@ -57,6 +57,7 @@ mod file;
 mod open;
 #[cfg(all(test, kapok_io_uring))]
 mod tests;
+mod transfer;
 mod turn;
 mod way;
 

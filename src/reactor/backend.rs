@@ -46,8 +46,8 @@ pub(crate) trait Backend {
     /// Takes an operation on.
     ///
     /// # Safety
-    /// `op` has not been submitted before, and is of a sort that the backend takes. If the answer is `Pending`, it keeps its place and stays alive until
-    /// `next_completed` has handed it out, and so do its buffers; nobody else touches them.
+    /// `op` has not been submitted before, and is of a sort that the backend takes. If the answer is `Pending`, it keeps its
+    /// place and stays alive until `next_completed` has handed it out, and so do its buffers; nobody else touches them.
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted;
 
     /// Ends a pending operation early: it completes, with `ECANCELED` unless it was over before. Does nothing to one that
