@@ -26,7 +26,8 @@ use crate::sys::file;
 /// ```
 /// use kapok::fs::File;
 /// use std::io::{Read, Seek, SeekFrom, Write};
-/// ///
+/// use std::os::unix::fs::FileExt;
+///
 /// kapok::run(|| -> std::io::Result<()> {
 ///     let directory = tempfile::tempdir()?;
 ///     let mut file = File::options().read(true).write(true).create(true).open(directory.path().join("file"))?;
