@@ -1,9 +1,11 @@
-//! How other threads wake the fibers of a worker: an inbox of wake-ups and a bell.
+//! How other threads reach a worker: an inbox, and a bell.
+//!
+//! What is in it is a fiber that is to be resumed, or a call that the worker is to make.
 //!
 //! ```text
 //!   any thread                                  the worker
 //!   ----------                                  ----------
-//!   push(wake-up)                               asleep := true
+//!   push                                        asleep := true
 //!   was it the first, and asleep?               anything in the inbox?   yes: do not sleep
 //!      asleep := false; ring the bell           wait in the kernel (for I/O, a timer, the bell)
 //!                                               asleep := false; take all that is in the inbox
@@ -11,7 +13,7 @@
 //!
 //! No wake-up is lost: all four steps in the middle are sequentially consistent, so either the worker sees what was
 //! pushed, or who pushed it sees that the worker is asleep. Only the first into an empty inbox has to look: whoever comes
-//! second found the first's wake-up still there, so the first one's look comes after the worker's, or the worker's look
+//! second found what the first had pushed still there, so the first one's look comes after the worker's, or the worker's look
 //! finds it.
 
 use std::ptr;
@@ -19,31 +21,54 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::control::FiberRef;
+use super::worker::Worker;
 use crate::reactor::Bell;
+
+/// What a worker can be asked to do: called on its thread, on no fiber's stack. It must neither block nor panic.
+pub(crate) type Call = Box<dyn FnOnce(&Worker) + Send>;
+
+/// One entry of an inbox.
+struct Node {
+    next: AtomicPtr<Node>,
+    what: What,
+}
+
+enum What {
+    /// The node lies in the frame of this fiber, which is suspended.
+    Resume(FiberRef),
+    /// The node lies on the heap.
+    Call(Call),
+}
 
 /// The end of a wake-up that a suspended fiber holds, on its own stack.
 ///
 /// # Invariant
 /// It lives until its fiber has been resumed, and it is given to [`Inbox::push`] at most once.
-#[derive(Debug)]
 pub(crate) struct WakeUp {
     pub(super) fiber: FiberRef,
-    next: AtomicPtr<WakeUp>,
+    node: Node,
 }
 
 impl WakeUp {
     pub(super) fn new(fiber: FiberRef) -> WakeUp {
         WakeUp {
             fiber,
-            next: AtomicPtr::new(ptr::null_mut()),
+            node: Node {
+                next: AtomicPtr::new(ptr::null_mut()),
+                what: What::Resume(fiber),
+            },
         }
     }
 }
 
-/// The wake-ups for one worker that came from elsewhere; many push, one takes.
+/// What came for one worker from elsewhere; many push, one takes.
+///
+/// # Invariant
+/// Nodes in the list are alive: those of wake-ups because their fibers are suspended until they are taken, those of calls
+/// because the list owns them.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    newest: AtomicPtr<WakeUp>,
+    newest: AtomicPtr<Node>,
     asleep: AtomicBool,
     bell: Bell,
 }
@@ -63,7 +88,26 @@ impl Inbox {
     /// `wake_up` is alive, its fiber is suspended and waits for this push alone, and belongs to this inbox's worker. From
     /// the call on it may be gone.
     pub(super) unsafe fn push(&self, wake_up: *const WakeUp) {
-        let new = wake_up.cast_mut();
+        // SAFETY: alive, by the caller's promise; only the address of the field is taken.
+        let node = unsafe { &raw const (*wake_up).node };
+        // SAFETY: the fiber stays suspended until the worker has taken the node.
+        unsafe { self.push_node(node.cast_mut()) };
+    }
+
+    /// Has the worker make a call. One that comes when the worker has ended is dropped, at the latest with the inbox.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for what reaches over to other workers"))]
+    pub(crate) fn call(&self, call: Call) {
+        let node = Box::new(Node {
+            next: AtomicPtr::new(ptr::null_mut()),
+            what: What::Call(call),
+        });
+        // SAFETY: it is ours, and from now on the list's.
+        unsafe { self.push_node(Box::into_raw(node)) };
+    }
+
+    /// # Safety
+    /// `new` is alive until it is taken, and in no list. From the call on it may be gone.
+    unsafe fn push_node(&self, new: *mut Node) {
         let mut old = self.newest.load(Ordering::Relaxed);
         loop {
             // SAFETY: alive until the worker has taken it, which it cannot before the exchange below.
@@ -96,24 +140,84 @@ impl Inbox {
         self.asleep.store(false, Ordering::SeqCst);
     }
 
-    /// Takes everything, and calls `each` with the fibers, oldest first.
-    pub(super) fn drain(&self, mut each: impl FnMut(FiberRef)) {
+    /// Takes everything, oldest first: calls `resume` with the fibers, and `call` with the calls.
+    pub(super) fn drain(&self, mut resume: impl FnMut(FiberRef), mut call: impl FnMut(Call)) {
         if self.newest.load(Ordering::Relaxed).is_null() {
             return;
         }
         let mut newest = self.newest.swap(ptr::null_mut(), Ordering::SeqCst);
-        let mut oldest: *mut WakeUp = ptr::null_mut();
+        let mut oldest: *mut Node = ptr::null_mut();
         while !newest.is_null() {
-            // SAFETY: pushed and now ours alone; alive until its fiber is resumed, and none is while we are here.
+            // SAFETY: alive by the invariant, and ours alone now; no fiber is resumed while we are here.
             let older = unsafe { &*newest }.next.swap(oldest, Ordering::Relaxed);
             oldest = newest;
             newest = older;
         }
         while !oldest.is_null() {
+            let node = oldest;
             // SAFETY: as above.
-            let wake_up = unsafe { &*oldest };
-            oldest = wake_up.next.load(Ordering::Relaxed);
-            each(wake_up.fiber);
+            oldest = unsafe { &*node }.next.load(Ordering::Relaxed);
+            // SAFETY: as above.
+            if let What::Resume(fiber) = unsafe { &(*node).what } {
+                resume(*fiber);
+            } else {
+                // SAFETY: a node that is no fiber's was made by `call`, and is taken once.
+                let node = unsafe { Box::from_raw(node) };
+                if let What::Call(it) = node.what {
+                    call(it);
+                }
+            }
         }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        // Nobody else has it any more, and all fibers of the worker have ended: what is left are calls.
+        self.drain(|_| unreachable!("a fiber that is suspended has a worker"), drop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::sync::Baton;
+
+    #[test]
+    fn calls_from_other_threads_are_made_on_the_worker_in_order() {
+        crate::run(|| {
+            let inbox = Worker::with(|worker| Arc::clone(&worker.expect("in a fiber").inbox));
+            let (done, home) = (Arc::new(Baton::new()), thread::current().id());
+            let (order, theirs) = (Arc::new(std::sync::Mutex::new(Vec::new())), Arc::clone(&done));
+            let seen = Arc::clone(&order);
+            thread::spawn(move || {
+                for i in 0..100 {
+                    let (seen, done) = (Arc::clone(&seen), Arc::clone(&theirs));
+                    inbox.call(Box::new(move |worker| {
+                        assert!(worker.current.get().is_none() && thread::current().id() == home);
+                        seen.lock().unwrap().push(i);
+                        if i == 99 {
+                            done.post();
+                        }
+                    }));
+                }
+            });
+            done.wait();
+            assert_eq!(*order.lock().unwrap(), (0..100).collect::<Vec<_>>());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_call_that_comes_too_late_is_dropped() {
+        let token = Arc::new(());
+        let theirs = Arc::clone(&token);
+        let inbox = crate::run(|| Worker::with(|worker| Arc::clone(&worker.expect("in a fiber").inbox))).unwrap();
+        inbox.call(Box::new(move |_| drop(theirs)));
+        assert_eq!(Arc::strong_count(&token), 2);
+        drop(inbox);
+        assert_eq!(Arc::strong_count(&token), 1);
     }
 }

@@ -206,7 +206,7 @@ impl Worker {
         }
         drop(reactor);
         self.fire_timers();
-        self.inbox.drain(|fiber| self.ready(fiber));
+        self.inbox.drain(|fiber| self.ready(fiber), |call| call(self));
     }
 
     fn fire_timers(&self) {
