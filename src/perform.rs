@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "hands buffers to operations by address")]
 
 use std::io;
-use std::ptr;
 use std::time::{Duration, Instant};
 
 use crate::reactor::{Kind, Op, Outcome, Source};
@@ -29,24 +28,23 @@ pub(crate) enum Patience {
 /// # Safety
 /// The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody else, until this returns.
 pub(crate) unsafe fn perform(source: Source, kind: Kind, patience: Patience) -> io::Result<usize> {
+    let op = Op::new(source, kind);
     let timeout = match patience {
         Patience::Unlimited => None,
         Patience::Limited(timeout) => Some(timeout),
-        Patience::None => {
-            // SAFETY: the caller's promise.
-            let outcome = unsafe { Op::new(source, kind, ptr::null()).attempt() };
-            return finish(outcome);
-        }
+        // SAFETY: the caller's promise.
+        Patience::None => return finish(unsafe { op.attempt() }),
     };
     let outcome = Worker::with_fiber(|here| match here {
+        // SAFETY: the caller's promise; `op` is new, and does not move any more.
+        Some((worker, fiber)) => Ok(unsafe { worker.perform(fiber, &op, timeout) }),
         // SAFETY: the caller's promise.
-        Some((worker, fiber)) => Ok(unsafe { worker.perform(fiber, source, kind, timeout) }),
-        // SAFETY: the caller's promise.
-        None => unsafe { perform_in_thread(source, kind, timeout) },
+        None => unsafe { perform_in_thread(&op, timeout) },
     })?;
     finish(outcome)
 }
 
+#[inline]
 fn finish(outcome: Option<Outcome>) -> io::Result<usize> {
     outcome
         .unwrap_or(Err(libc::EAGAIN))
@@ -56,15 +54,14 @@ fn finish(outcome: Option<Outcome>) -> io::Result<usize> {
 /// # Safety
 /// As [`perform`].
 #[cold]
-unsafe fn perform_in_thread(source: Source, kind: Kind, timeout: Option<Duration>) -> io::Result<Option<Outcome>> {
-    let op = Op::new(source, kind, ptr::null());
+unsafe fn perform_in_thread(op: &Op, timeout: Option<Duration>) -> io::Result<Option<Outcome>> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         // SAFETY: the caller's promise.
         if let Some(outcome) = unsafe { op.attempt() } {
             return Ok(Some(outcome));
         }
-        if !sys::wait_ready(source.fd, op.direction(), deadline)? {
+        if !sys::wait_ready(op.source.fd, op.direction(), deadline)? {
             return Ok(None);
         }
     }

@@ -120,7 +120,7 @@ pub(crate) struct Op {
     pub(crate) source: Source,
     pub(crate) kind: Kind,
     /// Whom it concerns; the reactor only carries it. Null where nobody is to be woken.
-    pub(crate) user: *const (),
+    user: Cell<*const ()>,
     outcome: Cell<Option<Outcome>>,
     pub(super) prev: Cell<Option<NonNull<Op>>>,
     pub(super) next: Cell<Option<NonNull<Op>>>,
@@ -128,16 +128,28 @@ pub(crate) struct Op {
 }
 
 impl Op {
-    pub(crate) fn new(source: Source, kind: Kind, user: *const ()) -> Op {
+    /// One that concerns nobody yet.
+    #[inline]
+    pub(crate) fn new(source: Source, kind: Kind) -> Op {
         Op {
             source,
             kind,
-            user,
+            user: Cell::new(std::ptr::null()),
             outcome: Cell::new(None),
             prev: Cell::new(None),
             next: Cell::new(None),
             _pinned: PhantomPinned,
         }
+    }
+
+    /// Says whom it concerns, before it is submitted.
+    pub(crate) fn set_user(&self, user: *const ()) {
+        self.user.set(user);
+    }
+
+    /// Whom it concerns.
+    pub(crate) fn user(&self) -> *const () {
+        self.user.get()
     }
 
     /// How it ended; `None` while it has not.

@@ -105,28 +105,35 @@ impl<S: Selector> Readiness<S> {
         &mut self.selector
     }
 
-    /// The entry of a source, begun afresh where the number was last used by another one.
-    fn entry(&mut self, source: Source) -> &mut Entry {
+    /// The entry of a source, begun afresh where the number was last used by another one; its index.
+    #[inline]
+    fn entry_index(&mut self, source: Source) -> usize {
         let index = index_of(source.fd);
+        let known = self.entries.get(index).map(|entry| entry.generation);
+        if known != Some(source.generation) {
+            self.begin(index, source.generation);
+        }
+        index
+    }
+
+    #[cold]
+    fn begin(&mut self, index: usize, generation: u64) {
         if index >= self.entries.len() {
             self.entries.resize_with(index + 1, Entry::default);
         }
         let entry = &mut self.entries[index];
-        if entry.generation != source.generation {
-            debug_assert!(
-                entry.read.waiting.is_empty() && entry.write.waiting.is_empty(),
-                "forgotten before closed"
-            );
-            *entry = Entry {
-                generation: source.generation,
-                ..Entry::default()
-            };
-            entry.urgent = !S::SEES_URGENT;
-            // Nothing is known yet, so an attempt is worth while.
-            entry.read.ready = true;
-            entry.write.ready = true;
-        }
-        entry
+        debug_assert!(
+            entry.read.waiting.is_empty() && entry.write.waiting.is_empty(),
+            "forgotten before closed"
+        );
+        *entry = Entry {
+            generation,
+            urgent: !S::SEES_URGENT,
+            ..Entry::default()
+        };
+        // Nothing is known yet, so an attempt is worth while.
+        entry.read.ready = true;
+        entry.write.ready = true;
     }
 
     /// The entry of a source if it is the one that is known under this number.
@@ -136,8 +143,9 @@ impl<S: Selector> Readiness<S> {
             .filter(|entry| entry.generation == source.generation)
     }
 
-    /// Begins to watch a source, once.
-    fn register(&mut self, source: Source) -> io::Result<()> {
+    /// Begins to watch a source.
+    #[cold]
+    fn watch(&mut self, source: Source, index: usize) -> io::Result<()> {
         let token = token_of(source);
         match self.selector.register(source.fd, token) {
             // The open file is known under this number from an earlier use of it: a duplicate of it was left open.
@@ -147,16 +155,20 @@ impl<S: Selector> Readiness<S> {
                 self.selector.register(source.fd, token)
             }
             result => result,
-        }
+        }?;
+        let entry = &mut self.entries[index];
+        entry.registered = true;
+        entry.lapsed = false;
+        Ok(())
     }
 
     /// Attempts what waits in one direction, in order, for as long as it does not block.
+    #[inline]
     fn advance(&mut self, index: usize, direction: Direction) {
-        loop {
-            let entry = &mut self.entries[index];
-            let urgent = entry.urgent;
-            let lane = entry.lane(direction);
-            let Some(op) = lane.waiting.front() else { return };
+        let entry = &mut self.entries[index];
+        let urgent = entry.urgent;
+        let lane = entry.lane(direction);
+        while let Some(op) = lane.waiting.front() {
             let outcome = if lane.ready {
                 // SAFETY: pending operations are alive and their buffers valid (contract of `submit`).
                 unsafe { attempt(op, lane, urgent) }
@@ -170,19 +182,10 @@ impl<S: Selector> Readiness<S> {
                 }
             };
             if let Some(outcome) = outcome {
-                // SAFETY: it is the front of this very list.
-                unsafe { self.entries[index].lane(direction).waiting.remove(op) };
-                self.finish(op, outcome);
+                lane.waiting.pop_front();
+                finish(&mut self.completed, op, outcome);
             }
         }
-    }
-
-    /// Ends a pending operation that is in no list any more.
-    fn finish(&mut self, op: NonNull<Op>, outcome: Outcome) {
-        // SAFETY: pending, so alive.
-        unsafe { op.as_ref() }.complete(outcome);
-        // SAFETY: alive until it is handed out, and in no list.
-        unsafe { self.completed.push_back(op) };
     }
 
     /// Applies the next few of the events that the last wait has brought, until something has completed.
@@ -250,7 +253,7 @@ impl<S: Selector> Readiness<S> {
         entry.lapsed = true;
         entry.lane(direction).ready = true;
         while let Some(op) = self.entries[index].lane(direction).waiting.pop_front() {
-            self.finish(op, Err(errno));
+            finish(&mut self.completed, op, Err(errno));
         }
     }
 
@@ -259,15 +262,25 @@ impl<S: Selector> Readiness<S> {
             .known(source)
             .and_then(|entry| entry.lane(direction).waiting.pop_front())
         {
-            self.finish(op, Err(libc::ECANCELED));
+            finish(&mut self.completed, op, Err(libc::ECANCELED));
         }
     }
+}
+
+/// Ends a pending operation that is in no list any more.
+#[inline]
+fn finish(completed: &mut OpList, op: NonNull<Op>, outcome: Outcome) {
+    // SAFETY: pending, so alive.
+    unsafe { op.as_ref() }.complete(outcome);
+    // SAFETY: alive until it is handed out, and in no list.
+    unsafe { completed.push_back(op) };
 }
 
 /// Attempts `op` and notes what the result says about its direction.
 ///
 /// # Safety
 /// `op` is alive and its buffers are valid.
+#[inline]
 unsafe fn attempt(op: NonNull<Op>, lane: &mut Lane, urgent: bool) -> Option<Outcome> {
     // SAFETY: the caller's promise.
     let op = unsafe { op.as_ref() };
@@ -291,7 +304,8 @@ impl<S: Selector> Backend for Readiness<S> {
         // SAFETY: alive, by the contract.
         let it = unsafe { op.as_ref() };
         let (source, direction) = (it.source, it.direction());
-        let entry = self.entry(source);
+        let index = self.entry_index(source);
+        let entry = &mut self.entries[index];
         let (registered, urgent) = (entry.registered && !entry.lapsed, entry.urgent);
         let lane = entry.lane(direction);
         if lane.ready && lane.waiting.is_empty() {
@@ -301,18 +315,15 @@ impl<S: Selector> Backend for Readiness<S> {
             }
         }
         if !registered {
-            if let Err(error) = self.register(source) {
+            if let Err(error) = self.watch(source, index) {
                 return Submitted::Done(Err(errno_of(&error)));
             }
-            let entry = self.entry(source);
-            entry.registered = true;
-            entry.lapsed = false;
         }
         if let Err(error) = self.selector.arm(source.fd, direction) {
             return Submitted::Done(Err(errno_of(&error)));
         }
         // SAFETY: in no list, and it stays alive, by the contract.
-        unsafe { self.entry(source).lane(direction).waiting.push_back(op) };
+        unsafe { self.entries[index].lane(direction).waiting.push_back(op) };
         self.pending += 1;
         Submitted::Pending
     }
@@ -324,11 +335,12 @@ impl<S: Selector> Backend for Readiness<S> {
             return;
         }
         let (source, direction) = (it.source, it.direction());
-        let lane = self.entry(source).lane(direction);
+        let index = self.entry_index(source);
+        let lane = self.entries[index].lane(direction);
         debug_assert!(lane.waiting.contains(op), "a pending operation waits in its direction");
         // SAFETY: a pending operation is in the list of its direction.
         unsafe { lane.waiting.remove(op) };
-        self.finish(op, Err(libc::ECANCELED));
+        finish(&mut self.completed, op, Err(libc::ECANCELED));
     }
 
     fn cancel_all(&mut self, source: Source) {

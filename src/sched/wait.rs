@@ -10,7 +10,7 @@ use super::control::FiberRef;
 use super::inbox::{Inbox, WakeUp};
 use super::timers::{Entry, Timers};
 use super::worker::Worker;
-use crate::reactor::{Backend, FileVerb, Kind, Op, Outcome, Source, Submitted};
+use crate::reactor::{Backend, FileVerb, Op, Outcome, Source, Submitted};
 
 /// How many operations a fiber may do without waiting before it has to let others run.
 const MAX_STREAK: u32 = 64;
@@ -80,17 +80,13 @@ impl Worker {
     /// cancelled after `timeout`; the answer is then `None`, unless it was done all the same.
     ///
     /// # Safety
-    /// The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody else, until this returns.
-    pub(crate) unsafe fn perform(
-        &self,
-        fiber: FiberRef,
-        source: Source,
-        kind: Kind,
-        timeout: Option<Duration>,
-    ) -> Option<Outcome> {
-        let op = Op::new(source, kind, fiber.as_ptr());
-        let op_ptr = NonNull::from(&op);
-        // SAFETY: new, and this frame stays until it has completed: `suspend` returns when it was handed out.
+    /// `op` is new. The invariant of [`Kind`](crate::reactor::Kind): what it points to stays valid, and is touched by nobody
+    /// else, until this returns.
+    #[inline]
+    pub(crate) unsafe fn perform(&self, fiber: FiberRef, op: &Op, timeout: Option<Duration>) -> Option<Outcome> {
+        op.set_user(fiber.as_ptr());
+        let op_ptr = NonNull::from(op);
+        // SAFETY: new, and the caller's frame stays until it has completed: `suspend` returns when it was handed out.
         let submitted = unsafe { self.reactor.borrow_mut().submit(op_ptr) };
         if let Submitted::Done(outcome) = submitted {
             self.count_unsuspended(fiber);

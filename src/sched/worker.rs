@@ -200,7 +200,7 @@ impl Worker {
         }
         while let Some(op) = reactor.next_completed() {
             // SAFETY: handed out, and its fiber, which owns it, is still suspended.
-            let user = unsafe { op.as_ref() }.user;
+            let user = unsafe { op.as_ref() }.user();
             // SAFETY: set from the fiber that waits for it.
             self.ready(unsafe { FiberRef::from_ptr(user) });
         }

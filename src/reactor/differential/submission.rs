@@ -113,8 +113,10 @@ impl Submission {
                 started: false.into(),
             },
         };
+        let op = Op::new(source, kind);
+        op.set_user(ptr::without_provenance(number));
         Submission {
-            op: Box::pin(Op::new(source, kind, ptr::without_provenance(number))),
+            op: Box::pin(op),
             task,
             label: 0,
             slot,

@@ -143,7 +143,7 @@ impl Message {
             flags: 0,
         };
         Message {
-            op: Box::pin(Op::new(source, kind, ptr::null())),
+            op: Box::pin(Op::new(source, kind)),
             _buf: buf,
             _part: part,
             header,

@@ -20,7 +20,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -143,7 +143,7 @@ impl Pending {
         let address = Box::new(Cell::new(Address::empty()));
         let kind = kind(NonNull::from(&mut *buf).cast(), NonNull::new(address.as_ptr()).unwrap());
         Pending {
-            op: Box::pin(Op::new(source, kind, ptr::null())),
+            op: Box::pin(Op::new(source, kind)),
             buf,
             _address: address,
         }

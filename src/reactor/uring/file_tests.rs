@@ -2,13 +2,13 @@
 //! in the kernel behind.
 
 use std::ffi::{CString, c_char};
+use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::{fs, ptr};
 
 use tempfile::TempDir;
 
@@ -38,7 +38,7 @@ fn pending(
     let raw: Vec<_> = paths.iter().map(|path| NonNull::from(path.as_c_str()).cast()).collect();
     let what = what(NonNull::from(&mut *buf).cast(), &raw);
     Pending {
-        op: Box::pin(Op::new(Source::of_file(fd), Kind::file(what), ptr::null())),
+        op: Box::pin(Op::new(Source::of_file(fd), Kind::file(what))),
         buf,
         _paths: paths,
     }
