@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::handle::{Fiber, Identity};
 use super::join::JoinHandle;
 use super::packet::Packet;
-use crate::sched::Worker;
+use crate::sched::{Crew, Task, Worker};
 use crate::stack;
 
 /// How a fiber is started: its name and the size of its stack. As [`std::thread::Builder`].
@@ -26,6 +26,7 @@ use crate::stack;
 pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
+    worker: Option<usize>,
 }
 
 impl Builder {
@@ -50,10 +51,19 @@ impl Builder {
         self
     }
 
-    /// Starts a fiber. Its stack is taken when it first runs.
+    /// The worker that is to run it: a number below [`Handle::workers`](crate::runtime::Handle::workers). By default a fiber
+    /// goes to one that has time for it.
+    ///
+    /// [`spawn_local`](Builder::spawn_local) takes the caller's own and no other.
+    pub fn worker(mut self, index: usize) -> Builder {
+        self.worker = Some(index);
+        self
+    }
+
+    /// Starts a fiber, on any worker of the caller's runtime. Its stack is taken when it first runs.
     ///
     /// # Errors
-    /// `InvalidInput` for a stack size out of bounds; `Unsupported` outside of a runtime.
+    /// `InvalidInput` for a stack size out of bounds, or a worker that does not exist; `Unsupported` outside of a runtime.
     ///
     /// # Panics
     /// If the name has a NUL byte in it.
@@ -62,7 +72,42 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn_local(f)
+        Worker::with(|worker| {
+            let worker = worker.ok_or_else(outside)?;
+            let on = self.worker;
+            self.start(worker.crew(), f, |task, stack_size| {
+                match on {
+                    None => worker.spawn(task, stack_size),
+                    Some(index) => worker.spawn_on(index, task, stack_size),
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Starts a fiber in a runtime that need not be the caller's.
+    pub(crate) fn spawn_in<F, T>(self, crew: &Arc<Crew>, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        if Worker::with(|worker| worker.is_some_and(|worker| Arc::ptr_eq(worker.crew(), crew))) {
+            return self.spawn(f);
+        }
+        let on = self.worker;
+        self.start(crew, f, |task, stack_size| {
+            let taken = match on {
+                None => crew.inject(task, stack_size),
+                Some(index) => crew.inject_on(index, task, stack_size),
+            };
+            if taken {
+                return Ok(());
+            }
+            Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "a fiber is started in a runtime that is ending, or has ended",
+            ))
+        })
     }
 
     /// Starts a fiber on the caller's own worker thread, with work that need not be `Send`: a fiber that has started stays
@@ -78,23 +123,57 @@ impl Builder {
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
+        Worker::with(|worker| {
+            let worker = worker.ok_or_else(outside)?;
+            if self.worker.is_some_and(|index| index != worker.index()) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "spawn_local starts a fiber on the caller's own worker, and the builder names another",
+                ));
+            }
+            self.start(worker.crew(), f, |task, stack_size| {
+                worker.spawn_here(task, stack_size);
+                Ok(())
+            })
+        })
+    }
+
+    /// Makes a fiber of `f`, to be run by a worker of `crew`, and gives it to `queue`.
+    fn start<F, T>(
+        self,
+        crew: &Crew,
+        f: F,
+        queue: impl FnOnce(Arc<dyn Task>, usize) -> io::Result<()>,
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
         if let Some(name) = &self.name {
             assert!(!name.contains('\0'), "a fiber's name must not have a NUL byte in it");
         }
-        Worker::with(|worker| {
-            let worker = worker.ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    "a fiber is started outside of a runtime: call this within kapok::run",
-                )
-            })?;
-            let stack_size = match self.stack_size {
-                Some(bytes) => stack::check_size(bytes)?,
-                None => worker.default_stack_size(),
-            };
-            let packet = Arc::new(Packet::new(Identity::new(self.name), f));
-            worker.spawn(packet.clone(), stack_size);
-            Ok(JoinHandle::new(packet.clone(), Fiber::from_identified(packet)))
-        })
+        if let Some(index) = self.worker.filter(|&index| index >= crew.len()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "there is no worker {index}: the runtime has {}, counted from 0",
+                    crew.len()
+                ),
+            ));
+        }
+        let stack_size = match self.stack_size {
+            Some(bytes) => stack::check_size(bytes)?,
+            None => crew.config().stack_size,
+        };
+        let packet = Arc::new(Packet::new(Identity::new(self.name), f));
+        queue(packet.clone(), stack_size)?;
+        Ok(JoinHandle::new(packet.clone(), Fiber::from_identified(packet)))
     }
+}
+
+fn outside() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "a fiber is started outside of a runtime: call this within kapok::run",
+    )
 }

@@ -10,7 +10,8 @@ use super::handle::Identity;
 use super::packet::{Outcome, Packet};
 use crate::sched::Worker;
 
-/// Runs `f` in a fiber of `worker`, and all that comes of it; gives what `f` returned or panicked with.
+/// Runs `f` in a fiber of `worker`, and with the others of its crew all that comes of it; gives what `f` returned or
+/// panicked with.
 ///
 /// # Errors
 /// Where `f` could not be started.
@@ -24,7 +25,8 @@ where
     // work is over and gone before what it borrows.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Box<dyn FnOnce() + 'static>>(work) };
     let packet = Arc::new(Packet::new(Identity::new(Some("main".to_owned())), work));
-    worker.spawn(packet.clone(), worker.default_stack_size());
+    worker.spawn_here(packet.clone(), worker.default_stack_size());
+    worker.crew().end_when_idle(false);
     worker.run();
     // SAFETY: it has ended, and nobody else has a handle.
     let ended = unsafe { packet.take() };

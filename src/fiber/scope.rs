@@ -163,7 +163,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.start(Builder::new(), f)
+        Builder::new()
+            .spawn_scoped(self, f)
             .unwrap_or_else(|error| panic!("Scope::spawn: {error}"))
     }
 
@@ -177,11 +178,22 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + 'scope,
         T: 'scope,
     {
-        self.start(Builder::new(), f)
+        let spawn = |work: Work<F, T>| {
+            let work: Box<dyn FnOnce() + 'scope> = Box::new(move || work.run());
+            // SAFETY: only the lifetime changes. `scope` does not return before `Running` was dropped, which is the last
+            // thing of the work to go, whether it ran or not. So nothing of it is left when `'scope` ends.
+            let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Box<dyn FnOnce() + 'static>>(work) };
+            Builder::new().spawn_local(work)
+        };
+        self.start(f, spawn)
             .unwrap_or_else(|error| panic!("Scope::spawn_local: {error}"))
     }
 
-    fn start<F, T>(&'scope self, builder: Builder, f: F) -> io::Result<ScopedJoinHandle<'scope, T>>
+    fn start<F, T>(
+        &'scope self,
+        f: F,
+        spawn: impl FnOnce(Work<F, T>) -> io::Result<JoinHandle<()>>,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
     where
         F: FnOnce() -> T + 'scope,
         T: 'scope,
@@ -199,12 +211,8 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             },
             _running: Running(Arc::clone(&self.shared)),
         };
-        let work: Box<dyn FnOnce() + 'scope> = Box::new(move || work.run());
-        // SAFETY: only the lifetime changes. `scope` does not return before `Running` was dropped, which is the last thing
-        // of the work to go, whether it ran or not. So nothing of it is left when `'scope` ends.
-        let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + 'scope>, Box<dyn FnOnce() + 'static>>(work) };
         // Where it is refused, the caller is told so right here.
-        let fiber = builder.spawn_local(work).inspect_err(|_| drop(slot.take()))?;
+        let fiber = spawn(work).inspect_err(|_| drop(slot.take()))?;
         Ok(ScopedJoinHandle {
             fiber,
             slot,
@@ -230,7 +238,14 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        scope.start(self, f)
+        scope.start(f, |work| {
+            let work: Box<dyn FnOnce() + Send + 'scope> = Box::new(move || work.run());
+            // SAFETY: as in `spawn_local`.
+            let work = unsafe {
+                std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send + 'static>>(work)
+            };
+            self.spawn(work)
+        })
     }
 }
 

@@ -100,8 +100,8 @@ impl TcpListener {
     /// kernel has taken already, and then an error of the kind `NotConnected`. [`incoming`](TcpListener::incoming) ends.
     ///
     /// For a server that stops: whoever has connected is served, then the listener is dropped. Until it is, the kernel goes
-    /// on taking connections, and a later `accept` gets them. Where somebody
-    /// waits on another thread than the caller's, who connects in that very moment is reset.
+    /// on taking connections, and a later `accept` gets them. Where a plain thread waits, who connects in that very moment
+    /// is reset.
     pub fn close(&self) {
         self.0.close();
     }

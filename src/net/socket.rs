@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::perform::{Patience, perform};
 use crate::reactor::{Kind, Source};
-use crate::sched::Worker;
+use crate::sched::{Inbox, Worker};
 use crate::sys::{self, socket};
 
 /// A socket that does not block.
@@ -51,15 +51,17 @@ impl Mode {
 }
 
 /// One that waits for a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 struct Acceptor {
-    /// The address of the worker whose fiber waits; `None` of a plain thread.
-    worker: Option<usize>,
+    /// How to reach the worker whose fiber waits; `None` of a plain thread.
+    worker: Option<Arc<Inbox>>,
     source: Source,
 }
 
-fn address_of(worker: &Worker) -> usize {
-    std::ptr::from_ref(worker).addr()
+impl PartialEq for Acceptor {
+    fn eq(&self, other: &Acceptor) -> bool {
+        self.source == other.source && self.worker.as_ref().map(Arc::as_ptr) == other.worker.as_ref().map(Arc::as_ptr)
+    }
 }
 
 /// While this lives, [`Socket::close`] knows of one that waits for a connection.
@@ -261,14 +263,14 @@ impl Socket {
     /// To be held while one waits for a connection; `None` when the listener was closed, and nobody may wait.
     pub(super) fn accepting(&self) -> Option<Accepting<'_>> {
         let acceptor = Acceptor {
-            worker: Worker::with_fiber(|here| here.map(|(worker, _)| address_of(worker))),
+            worker: Worker::with_fiber(|here| here.map(|(worker, _)| Arc::clone(worker.inbox()))),
             source: self.source,
         };
         let mut acceptors = self.mode.acceptors();
         if self.is_closed() {
             return None;
         }
-        acceptors.push(acceptor);
+        acceptors.push(acceptor.clone());
         Some(Accepting {
             mode: &self.mode,
             acceptor,
@@ -279,19 +281,18 @@ impl Socket {
     pub(super) fn close(&self) {
         let mut acceptors = self.mode.acceptors();
         self.mode.closed.store(true, Ordering::Release);
-        Worker::with(|worker| {
-            if let Some(worker) = worker {
-                let here = Some(address_of(worker));
-                for acceptor in acceptors.iter().filter(|acceptor| acceptor.worker == here) {
-                    worker.cancel_all(acceptor.source);
-                }
-                acceptors.retain(|acceptor| acceptor.worker != here);
-            }
-        });
-        let others = !acceptors.is_empty();
+        let (fibers, threads): (Vec<_>, Vec<_>) = acceptors.drain(..).partition(|acceptor| acceptor.worker.is_some());
         drop(acceptors);
-        // Those who wait on other threads are out of reach. Linux ends an accept when the socket is shut down.
-        if others {
+        for Acceptor { worker, source } in fibers {
+            let Some(inbox) = worker else { continue };
+            Worker::with(|here| match here {
+                Some(here) if Arc::ptr_eq(here.inbox(), &inbox) => here.cancel_all(source),
+                // The fiber may have gone on by then, which does no harm: the source is not used for anything else.
+                _ => inbox.call(Box::new(move |worker| worker.cancel_all(source))),
+            });
+        }
+        // Plain threads are out of reach. Linux ends an accept when the socket is shut down.
+        if !threads.is_empty() {
             if let Err(error) = self.shutdown(Shutdown::Both) {
                 log::debug!("shutdown of descriptor {}: {error}", self.raw());
             }

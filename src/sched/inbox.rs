@@ -95,7 +95,6 @@ impl Inbox {
     }
 
     /// Has the worker make a call. One that comes when the worker has ended is dropped, at the latest with the inbox.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what reaches over to other workers"))]
     pub(crate) fn call(&self, call: Call) {
         let node = Box::new(Node {
             next: AtomicPtr::new(ptr::null_mut()),
@@ -120,9 +119,23 @@ impl Inbox {
                 Err(now) => old = now,
             }
         }
-        if old.is_null() && self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+        if old.is_null() {
+            self.rouse();
+        }
+    }
+
+    /// Wakes the worker if it is asleep. False if it is not, or somebody else has begun to wake it.
+    pub(super) fn rouse(&self) -> bool {
+        let roused = self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst);
+        if roused {
             self.bell.ring();
         }
+        roused
+    }
+
+    /// Whether the worker has announced its sleep, and nobody has begun to wake it.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::SeqCst)
     }
 
     /// Announces that the worker is going to wait in the kernel; false when it must not, because something is here.
@@ -135,9 +148,9 @@ impl Inbox {
         empty
     }
 
-    /// The worker is back.
+    /// The worker is back. What those who woke it did before is visible to it.
     pub(super) fn wake(&self) {
-        self.asleep.store(false, Ordering::SeqCst);
+        self.asleep.swap(false, Ordering::SeqCst);
     }
 
     /// Takes everything, oldest first: calls `resume` with the fibers, and `call` with the calls.

@@ -2,7 +2,8 @@
 //!
 //! Each thread that runs fibers is a [`Worker`] with a run queue, timers and a reactor of its own. A fiber that has started
 //! stays with its worker for life. Start at [`switch`], which has the
-//! picture; then [`worker`], the loop around it; then [`wait`]. [`inbox`] is how other threads reach a worker.
+//! picture; then [`worker`], the loop around it; then [`wait`]. [`inbox`] is how other threads reach a worker, and [`crew`]
+//! what the workers of a runtime have in common: above all, what has not started yet.
 
 #![allow(
     unsafe_code,
@@ -12,7 +13,9 @@
 mod abort;
 mod carrier;
 mod control;
+mod crew;
 mod inbox;
+mod search;
 mod switch;
 mod task;
 mod timers;
@@ -20,7 +23,8 @@ mod wait;
 mod worker;
 
 pub(crate) use control::FiberRef;
+pub(crate) use crew::{Crew, Member};
 pub(crate) use inbox::{Inbox, WakeUp};
 pub(crate) use task::Task;
 pub(crate) use wait::wake;
-pub(crate) use worker::{Config, Worker};
+pub(crate) use worker::{Candidate, Config, Worker};

@@ -39,7 +39,7 @@ use super::abort::AbortOnUnwind;
 use super::carrier::Carrier;
 use super::control::{ControlBlock, FiberRef};
 use super::task::Task;
-use super::worker::Worker;
+use super::worker::{Turn, Worker};
 use crate::context::{Handle, Transfer};
 use crate::ffi;
 use crate::stack::Stack;
@@ -95,11 +95,13 @@ impl Worker {
     #[inline]
     fn next(&self) -> Next {
         let leaving = self.current.get();
-        let budget = self.budget.get();
         self.streak.set(0);
-        if budget > 0 {
-            while let Some(fiber) = self.pop() {
-                self.budget.set(budget - 1);
+        while let Some(turn) = self.pop() {
+            let fiber = match turn {
+                Turn::Of(fiber) => Some(fiber),
+                Turn::OfFresh => self.place_next(),
+            };
+            if let Some(fiber) = fiber {
                 self.look_ahead();
                 if Some(fiber) == leaving {
                     return Next::Stay;
@@ -121,7 +123,7 @@ impl Worker {
     #[inline]
     fn look_ahead(&self) {
         let queue = self.run_queue.borrow();
-        if let Some(soon) = queue.get(FRAMES_AHEAD) {
+        if let Some(Turn::Of(soon)) = queue.get(FRAMES_AHEAD) {
             let slot = &soon.block().context;
             let context = slot.take();
             if let Some(context) = &context {
@@ -129,14 +131,18 @@ impl Worker {
             }
             slot.set(context);
         }
-        if let Some(later) = queue.get(BLOCKS_AHEAD) {
+        if let Some(Turn::Of(later)) = queue.get(BLOCKS_AHEAD) {
             prefetch(later.as_ptr(), size_of::<ControlBlock>());
         }
     }
 
+    /// Takes the next turn off the queue, and off the budget; `None` if there is neither.
     #[inline]
-    fn pop(&self) -> Option<FiberRef> {
-        self.run_queue.borrow_mut().pop_front()
+    fn pop(&self) -> Option<Turn> {
+        let budget = self.budget.get().checked_sub(1)?;
+        let turn = self.run_queue.borrow_mut().pop_front()?;
+        self.budget.set(budget);
+        Some(turn)
     }
 
     /// Gives a fiber its stack: one of a fiber that has ended, or a new one. Where none can be had, the fiber ends here.
@@ -176,7 +182,7 @@ impl Worker {
     /// Forgets a fiber that has ended.
     fn remove(&self, fiber: FiberRef) {
         self.fibers.borrow_mut().remove(fiber);
-        self.live.set(self.live.get() - 1);
+        self.figures().ended.add(1);
     }
 
     /// Runs the current fiber, which has just started, to its end.
@@ -215,8 +221,8 @@ impl Worker {
     /// Lets the stack of `ended` go over to the next fiber in the queue, if that has not started and wants the same size:
     /// no switch is needed then.
     fn adopt_next(&self, ended: FiberRef) -> bool {
-        let budget = self.budget.get();
-        let wants_this = |fiber: &FiberRef| {
+        let wants_this = |turn: &Turn| {
+            let Turn::Of(fiber) = turn else { return false };
             let (block, stack) = (fiber.block(), ended.block().stack.take());
             let fits = stack
                 .as_ref()
@@ -228,12 +234,24 @@ impl Worker {
             block.context.set(context);
             fits && fresh
         };
-        let fits = budget > 0 && self.run_queue.borrow().front().is_some_and(wants_this);
-        if !fits {
+        if self.budget.get() == 0 {
             return false;
         }
-        let next = self.pop().expect("there is a front");
-        self.budget.set(budget - 1);
+        // What is first has to have its control block, to tell what it wants.
+        while matches!(self.run_queue.borrow().front(), Some(Turn::OfFresh)) {
+            match self.place_next() {
+                Some(fiber) => *self.run_queue.borrow_mut().front_mut().expect("as above") = Turn::Of(fiber),
+                // Thieves were quicker.
+                None if self.pop().is_none() => return false,
+                None => {}
+            }
+        }
+        if !self.run_queue.borrow().front().is_some_and(wants_this) {
+            return false;
+        }
+        let Some(Turn::Of(next)) = self.pop() else {
+            unreachable!("there is a front, and it fits")
+        };
         next.block().stack.set(ended.block().stack.take());
         self.remove(ended);
         self.current.set(Some(next));

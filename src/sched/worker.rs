@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 use super::abort::AbortOnUnwind;
 use super::carrier::Carrier;
 use super::control::{FiberRef, Slab};
+use super::crew::{Crew, Fresh, Member, PATIENCE, View};
 use super::inbox::Inbox;
 use super::task::Task;
 use super::timers::Timers;
+use crossbeam_deque as deque;
+
 use crate::context::{Engine, Handle};
 use crate::reactor::{Backend, Reactor, ReactorKind};
 use crate::stack::Pool;
@@ -32,13 +35,51 @@ thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
 }
 
-/// How a worker is set up.
+/// How the workers of a runtime are set up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) engine: Engine,
     pub(crate) reactor: Option<ReactorKind>,
     /// Of fibers that ask for nothing else, in bytes; checked.
     pub(crate) stack_size: usize,
+}
+
+/// One entry of the run queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Turn {
+    /// A fiber that has its control block.
+    Of(FiberRef),
+    /// Whatever comes first in the worker's deque, if it is still there: those who spawn and those who run take turns.
+    OfFresh,
+}
+
+/// What a thread needs to become a worker. Made on that thread: a ring belongs to the thread that made it.
+pub(crate) struct Candidate {
+    reactor: Reactor,
+    inbox: Arc<Inbox>,
+    fresh: deque::Worker<Fresh>,
+}
+
+impl Candidate {
+    /// # Errors
+    /// Where the reactor cannot start.
+    pub(crate) fn new(reactor: Option<ReactorKind>) -> io::Result<Candidate> {
+        let reactor = Reactor::open(reactor)?;
+        Ok(Candidate {
+            inbox: Inbox::new(reactor.bell()),
+            reactor,
+            fresh: deque::Worker::new_fifo(),
+        })
+    }
+
+    pub(crate) fn reactor_kind(&self) -> ReactorKind {
+        self.reactor.kind()
+    }
+
+    /// What the others are to know of it.
+    pub(crate) fn member(&self) -> Member {
+        Member::new(Arc::clone(&self.inbox), self.fresh.stealer())
+    }
 }
 
 /// One thread's scheduler.
@@ -48,13 +89,13 @@ pub(crate) struct Worker {
     /// Where the thread's own stack is suspended while a fiber runs.
     pub(super) thread: Cell<Option<Handle>>,
     pub(super) current: Cell<Option<FiberRef>>,
-    pub(super) run_queue: RefCell<VecDeque<FiberRef>>,
+    pub(super) run_queue: RefCell<VecDeque<Turn>>,
+    /// What has not started, open to thieves. In the run queue there is an `OfFresh` for each, at least.
+    pub(super) fresh: deque::Worker<Fresh>,
     /// Switches left before the outside world has to be looked at.
     pub(super) budget: Cell<u32>,
     /// Operations that the running fiber has done since the last switch, without waiting.
     pub(super) streak: Cell<u32>,
-    /// Fibers that have not ended.
-    pub(super) live: Cell<usize>,
     pub(super) fibers: RefCell<Slab>,
     pub(super) carriers: RefCell<Pool<Carrier>>,
     /// One that the pool had no room for, to be unmapped.
@@ -62,29 +103,46 @@ pub(crate) struct Worker {
     pub(super) reactor: RefCell<Reactor>,
     pub(super) timers: RefCell<Timers>,
     pub(super) inbox: Arc<Inbox>,
+    crew: Arc<Crew>,
+    index: usize,
+    /// With whom to compare next whether it has fewer fibers.
+    next_peer: Cell<usize>,
+    /// It has been asleep, and has not looked for work since.
+    woken: Cell<bool>,
+    /// From when on it takes what it would rather leave to others.
+    patience: Cell<Option<Instant>>,
 }
 
 impl Worker {
-    pub(crate) fn new(config: Config) -> io::Result<Worker> {
-        let reactor = Reactor::open(config.reactor)?;
-        log::info!("worker: reactor {}, switch {}", reactor.kind(), config.engine);
-        let inbox = Inbox::new(reactor.bell());
-        Ok(Worker {
+    /// The worker `index` of `crew`, in which `candidate` has a [`Member`] at that place.
+    pub(crate) fn new(candidate: Candidate, crew: Arc<Crew>, index: usize) -> Worker {
+        let config = *crew.config();
+        log::info!(
+            "worker {index}: reactor {}, switch {}",
+            candidate.reactor.kind(),
+            config.engine
+        );
+        Worker {
             engine: config.engine,
             default_stack_size: config.stack_size,
             thread: Cell::new(None),
             current: Cell::new(None),
             run_queue: RefCell::new(VecDeque::with_capacity(64)),
+            fresh: candidate.fresh,
             budget: Cell::new(BUDGET),
             streak: Cell::new(0),
-            live: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
             surplus: Cell::new(None),
-            reactor: RefCell::new(reactor),
+            reactor: RefCell::new(candidate.reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
-            inbox,
-        })
+            inbox: candidate.inbox,
+            crew,
+            index,
+            next_peer: Cell::new(0),
+            woken: Cell::new(false),
+            patience: Cell::new(None),
+        }
     }
 
     /// Calls `f` with the worker of this thread, if it has one.
@@ -105,14 +163,6 @@ impl Worker {
             let here = worker.and_then(|worker| worker.current.get().map(|fiber| (worker, fiber)));
             f(here.filter(|_| !std::thread::panicking()))
         })
-    }
-
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine
-    }
-
-    pub(crate) fn reactor_kind(&self) -> ReactorKind {
-        self.reactor.borrow().kind()
     }
 
     pub(crate) fn default_stack_size(&self) -> usize {
@@ -141,27 +191,94 @@ impl Worker {
         task
     }
 
-    /// Puts a new fiber at the end of the run queue. It gets a stack when its turn comes.
+    /// Starts a fiber, on this worker or on another. It gets a stack when its turn comes.
     pub(crate) fn spawn(&self, task: Arc<dyn Task>, stack_size: usize) {
-        let fiber = self.fibers.borrow_mut().insert(task, stack_size);
-        self.live.set(self.live.get() + 1);
-        self.run_queue.borrow_mut().push_back(fiber);
+        if self.crew.len() == 1 {
+            return self.spawn_here(task, stack_size);
+        }
+        self.figures().spawned.add(1);
+        let turn = self.next_peer.get();
+        self.next_peer.set(turn.wrapping_add(1));
+        if let Some(lighter) = self.crew.lighter_than(self.index, turn) {
+            return self.crew.hand_over(lighter, task, stack_size);
+        }
+        self.fresh.push(Fresh {
+            task,
+            stack_size,
+            handed_to: None,
+        });
+        self.run_queue.borrow_mut().push_back(Turn::OfFresh);
+        self.crew.notify();
+    }
+
+    /// Starts a fiber on this worker.
+    pub(crate) fn spawn_here(&self, task: Arc<dyn Task>, stack_size: usize) {
+        self.figures().spawned.add(1);
+        self.place_and_queue(task, stack_size);
+    }
+
+    /// Starts a fiber on another worker of the same runtime, or this one.
+    pub(crate) fn spawn_on(&self, index: usize, task: Arc<dyn Task>, stack_size: usize) {
+        if index == self.index {
+            return self.spawn_here(task, stack_size);
+        }
+        self.figures().spawned.add(1);
+        self.crew.start_on(index, task, stack_size);
+    }
+
+    /// Gives a fiber that is counted already its place on this worker, and a turn.
+    pub(super) fn place_and_queue(&self, task: Arc<dyn Task>, stack_size: usize) {
+        let fiber = self.place(task, stack_size);
+        self.ready(fiber);
+    }
+
+    fn place(&self, task: Arc<dyn Task>, stack_size: usize) -> FiberRef {
+        self.figures().placed.add(1);
+        self.fibers.borrow_mut().insert(task, stack_size)
+    }
+
+    fn place_fresh(&self, fresh: Fresh) -> FiberRef {
+        self.crew.arrived(&fresh);
+        self.place(fresh.task, fresh.stack_size)
+    }
+
+    /// Gives the first in the deque its place; `None` if others have taken them all.
+    #[inline(never)]
+    pub(super) fn place_next(&self) -> Option<FiberRef> {
+        self.fresh.pop().map(|fresh| self.place_fresh(fresh))
+    }
+
+    /// What the others know of this worker.
+    #[inline]
+    pub(super) fn figures(&self) -> &Member {
+        self.crew.member(self.index)
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
+    }
+
+    pub(crate) fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// Lets a suspended fiber run again when its turn comes.
     #[inline]
     pub(crate) fn ready(&self, fiber: FiberRef) {
-        self.run_queue.borrow_mut().push_back(fiber);
+        self.run_queue.borrow_mut().push_back(Turn::Of(fiber));
     }
 
-    /// Runs everything until the last fiber has ended. The thread's own stack stays in this call.
+    /// Runs fibers until none is left in the whole runtime and none can come. The thread's own stack stays in this call.
     pub(crate) fn run(&self) {
         // Unwinding out of here would leave suspended fibers without the thread that they belong to, and their stacks
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
         let outer = CURRENT.replace(self);
-        while self.live.get() > 0 {
-            self.turn();
+        while self.turn() {
             self.budget.set(BUDGET);
             self.leave(&self.thread, None);
         }
@@ -169,23 +286,27 @@ impl Worker {
         abort.disarm();
     }
 
-    /// True while this thread runs fibers of this or another worker.
-    pub(crate) fn is_running_here() -> bool {
-        !CURRENT.get().is_null()
-    }
-
-    /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run.
-    fn turn(&self) {
+    /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run. False when it is all over.
+    fn turn(&self) -> bool {
         drop(self.surplus.take());
-        let idle = self.run_queue.borrow().is_empty();
+        let mut idle = self.run_queue.borrow().is_empty();
+        if idle || self.crew.has_post(self.index) {
+            idle &= !self.take_work(idle);
+        }
+        if self.woken.replace(false) {
+            self.crew.searched(!idle);
+        }
         let mut timeout = Some(Duration::ZERO);
+        let mut asleep = false;
         if idle && self.inbox.prepare_sleep() {
-            let timers = self.timers.borrow();
-            timeout = if timers.is_empty() {
-                None
-            } else {
-                timers.next_wait(Instant::now())
-            };
+            self.crew.going_to_sleep();
+            asleep = true;
+            if self.crew.is_over() {
+                self.crew.awake();
+                self.inbox.wake();
+                return false;
+            }
+            timeout = self.time_to_sleep();
         }
         let mut reactor = self.reactor.borrow_mut();
         // With nothing pending there is nothing to hear from the kernel, except, when idle, the bell.
@@ -195,8 +316,10 @@ impl Worker {
                 sys::fatal(format_args!("the reactor {} cannot go on: {error}", reactor.kind()));
             }
         }
-        if idle {
+        if asleep {
             self.inbox.wake();
+            self.crew.awake();
+            self.woken.set(true);
         }
         while let Some(op) = reactor.next_completed() {
             // SAFETY: handed out, and its fiber, which owns it, is still suspended.
@@ -207,6 +330,47 @@ impl Worker {
         drop(reactor);
         self.fire_timers();
         self.inbox.drain(|fiber| self.ready(fiber), |call| call(self));
+        true
+    }
+
+    /// Takes what has not started from where it lies; from other workers only if it is `idle`. False if there was nothing.
+    fn take_work(&self, idle: bool) -> bool {
+        let before = self.fresh.len();
+        let taken = self.crew.take_post(self.index, &self.fresh).or_else(|| {
+            let impatient = || self.patience.get().is_some_and(|until| until <= Instant::now());
+            idle.then(|| self.crew.steal(self.index, impatient(), &self.fresh))
+                .flatten()
+        });
+        let Some(first) = taken else { return false };
+        self.patience.set(None);
+        let first = self.place_fresh(first);
+        self.ready(first);
+        let mut run_queue = self.run_queue.borrow_mut();
+        // Thieves may be quicker, and then it is fewer.
+        let more = self.fresh.len().saturating_sub(before);
+        run_queue.extend(std::iter::repeat_n(Turn::OfFresh, more));
+        true
+    }
+
+    /// How long the reactor may wait. The sleep has been announced.
+    fn time_to_sleep(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let impatient = self.patience.get().is_some_and(|until| until <= now);
+        let limit = match self.crew.view(self.index, impatient) {
+            View::Work => return Some(Duration::ZERO),
+            View::OthersWork => {
+                let until = self.patience.get().unwrap_or(now + PATIENCE);
+                self.patience.set(Some(until));
+                Some(until.saturating_duration_since(now))
+            }
+            View::Nothing => {
+                self.patience.set(None);
+                None
+            }
+        };
+        let timers = self.timers.borrow();
+        let timer = if timers.is_empty() { None } else { timers.next_wait(now) };
+        [limit, timer].into_iter().flatten().min()
     }
 
     fn fire_timers(&self) {
@@ -229,8 +393,8 @@ impl Worker {
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Worker")
+            .field("index", &self.index)
             .field("engine", &self.engine)
-            .field("live", &self.live)
             .finish_non_exhaustive()
     }
 }
