@@ -341,12 +341,12 @@ impl Crew {
     pub(crate) fn end_when_idle(&self, close: bool) {
         *self.door() |= close;
         self.ends.store(true, Ordering::SeqCst);
-        self.rouse_all();
+        self.rouse_all_but(None);
     }
 
-    /// Whether it is over. To be asked by a worker that has announced its sleep: of two workers whose last fibers end at the same
+    /// Whether it is over. To be asked by the worker `asking`, which has announced its sleep: of two workers whose last fibers end at the same
     /// time, one at least sees that both have.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self, asking: usize) -> bool {
         if self.done.load(Ordering::SeqCst) {
             return true;
         }
@@ -361,7 +361,7 @@ impl Crew {
         *closed = true;
         drop(closed);
         self.done.store(true, Ordering::SeqCst);
-        self.rouse_all();
+        self.rouse_all_but(Some(asking));
         true
     }
 
@@ -376,10 +376,12 @@ impl Crew {
         sum(|member| &member.spawned).wrapping_add(injected).wrapping_sub(ended)
     }
 
-    fn rouse_all(&self) {
+    fn rouse_all_but(&self, index: Option<usize>) {
         fence(Ordering::SeqCst);
-        for member in &self.members {
-            member.inbox.rouse();
+        for (i, member) in self.members.iter().enumerate() {
+            if Some(i) != index {
+                member.inbox.rouse();
+            }
         }
     }
 

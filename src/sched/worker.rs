@@ -301,7 +301,7 @@ impl Worker {
         if idle && self.inbox.prepare_sleep() {
             self.crew.going_to_sleep();
             asleep = true;
-            if self.crew.is_over() {
+            if self.crew.is_over(self.index) {
                 self.crew.awake();
                 self.inbox.wake();
                 return false;
