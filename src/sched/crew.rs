@@ -1,12 +1,12 @@
 //! The workers of one runtime, and what they have in common.
 //!
 //! ```text
-//!   a fiber spawns --> its worker's deque  --+          a plain thread spawns --> injector --+
+//!   a fiber spawns --> its worker's queue  --+          a plain thread spawns --> injector --+
 //!                  \-> the post of a worker  |                                               |
 //!                      with fewer fibers  ---+--> whoever is idle takes some of it <---------+
 //! ```
 //!
-//! What lies in the deques, the posts and the injector has not started: it has neither a stack nor a control block, and
+//! What lies in the queues, the posts and the injector has not started: it has neither a stack nor a control block, and
 //! may go to any worker. Once it has started it stays.
 //!
 //! **Balance.** A fiber that has started cannot be moved to where there is room, so whoever starts one looks first: where
@@ -22,8 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_deque::{Injector, Steal, Stealer};
-
+use super::fresh::{Fresh, Queue};
 use super::inbox::Inbox;
 use super::search::Search;
 use super::task::Task;
@@ -34,14 +33,6 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The most closures that are taken at once.
 const MAX_BATCH: usize = 32;
-
-/// A fiber that has not started.
-pub(super) struct Fresh {
-    pub(super) task: Arc<dyn Task>,
-    pub(super) stack_size: usize,
-    /// Whose post it came by, and who counts it among its own until it starts.
-    pub(super) handed_to: Option<u16>,
-}
 
 /// Counted by one thread, read by all.
 #[derive(Debug, Default)]
@@ -63,9 +54,10 @@ impl Count {
 #[repr(align(128))]
 pub(crate) struct Member {
     pub(super) inbox: Arc<Inbox>,
-    stealer: Stealer<Fresh>,
+    /// What its fibers have spawned and what it has taken. For each there is a turn in its run queue, at least.
+    pub(super) fresh: Queue,
     /// What others have handed over.
-    post: Injector<Fresh>,
+    post: Queue,
     /// Fibers that its fibers have spawned, wherever they run.
     pub(super) spawned: Count,
     /// Fibers that were placed here, to stay.
@@ -79,11 +71,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(inbox: Arc<Inbox>, stealer: Stealer<Fresh>) -> Member {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Member {
         Member {
             inbox,
-            stealer,
-            post: Injector::new(),
+            fresh: Queue::default(),
+            post: Queue::default(),
             spawned: Count::default(),
             placed: Count::default(),
             ended: Count::default(),
@@ -101,7 +93,7 @@ impl Member {
     }
 
     fn has_fresh(&self) -> bool {
-        !self.stealer.is_empty() || !self.post.is_empty()
+        !self.fresh.is_empty() || !self.post.is_empty()
     }
 }
 
@@ -125,7 +117,7 @@ pub(crate) struct Crew {
     config: Config,
     members: Box<[Member]>,
     /// What plain threads have spawned.
-    injector: Injector<Fresh>,
+    injector: Queue,
     search: Search,
     /// Workers that have announced their sleep and are not back yet.
     sleepers: AtomicUsize,
@@ -144,7 +136,7 @@ impl Crew {
         Crew {
             config,
             members: members.into_boxed_slice(),
-            injector: Injector::new(),
+            injector: Queue::default(),
             search: Search::default(),
             sleepers: AtomicUsize::new(0),
             injected: AtomicUsize::new(0),
@@ -238,26 +230,34 @@ impl Crew {
         !self.injector.is_empty() || !self.members[index].post.is_empty()
     }
 
-    /// Takes the post of `index`, and some of what plain threads have spawned: one is given back, more may go into `into`.
-    pub(super) fn take_post(&self, index: usize, into: &crossbeam_deque::Worker<Fresh>) -> Option<Fresh> {
-        insist(|| self.members[index].post.steal_batch_and_pop(into))
-            .or_else(|| insist(|| self.injector.steal_batch_with_limit_and_pop(into, MAX_BATCH)))
+    /// Takes the post of `index`, or some of what plain threads have spawned; says how many.
+    pub(super) fn take_post(&self, index: usize, into: &mut Vec<Fresh>) -> usize {
+        match self.members[index].post.take_half(usize::MAX, into) {
+            0 => self.injector.take_half(MAX_BATCH, into),
+            count => count,
+        }
     }
 
-    /// Takes work from other workers: one is given back, more may go into `into`.
-    pub(super) fn steal(&self, thief: usize, impatient: bool, into: &crossbeam_deque::Worker<Fresh>) -> Option<Fresh> {
+    /// Takes work from other workers; says how much.
+    pub(super) fn steal(&self, thief: usize, impatient: bool, into: &mut Vec<Fresh>) -> usize {
         let mine = self.members[thief].load();
-        let fresh = self.others(thief).find_map(|victim| {
-            let room = (victim.load() + margin(victim.load())).saturating_sub(mine);
+        for victim in self.others(thief).filter(|victim| victim.has_fresh()) {
+            let theirs = victim.load();
+            let room = (theirs + margin(theirs)).saturating_sub(mine);
             if room == 0 && !impatient {
-                return None;
+                continue;
             }
             let limit = room.clamp(1, MAX_BATCH);
-            insist(|| victim.stealer.steal_batch_with_limit_and_pop(into, limit))
-                .or_else(|| insist(|| victim.post.steal_batch_with_limit_and_pop(into, limit)))
-        })?;
-        self.members[thief].stolen.add(1 + into.len());
-        Some(fresh)
+            let count = match victim.fresh.take_half(limit, into) {
+                0 => victim.post.take_half(limit, into),
+                count => count,
+            };
+            if count > 0 {
+                self.members[thief].stolen.add(count);
+                return count;
+            }
+        }
+        0
     }
 
     /// What `index` would find now.
@@ -405,16 +405,5 @@ impl std::fmt::Debug for Crew {
             .field("workers", &self.len())
             .field("live", &self.live())
             .finish_non_exhaustive()
-    }
-}
-
-/// Tries again where another one came in between.
-fn insist(mut steal: impl FnMut() -> Steal<Fresh>) -> Option<Fresh> {
-    loop {
-        match steal() {
-            Steal::Success(fresh) => return Some(fresh),
-            Steal::Empty => return None,
-            Steal::Retry => std::hint::spin_loop(),
-        }
     }
 }

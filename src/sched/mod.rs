@@ -14,6 +14,7 @@ mod abort;
 mod carrier;
 mod control;
 mod crew;
+mod fresh;
 mod inbox;
 mod search;
 mod switch;

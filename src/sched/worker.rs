@@ -14,12 +14,11 @@ use std::time::{Duration, Instant};
 use super::abort::AbortOnUnwind;
 use super::carrier::Carrier;
 use super::control::{FiberRef, Slab};
-use super::crew::{Crew, Fresh, Member, PATIENCE, View};
+use super::crew::{Crew, Member, PATIENCE, View};
+use super::fresh::Fresh;
 use super::inbox::Inbox;
 use super::task::Task;
 use super::timers::Timers;
-use crossbeam_deque as deque;
-
 use crate::context::{Engine, Handle};
 use crate::reactor::{Backend, Reactor, ReactorKind};
 use crate::stack::Pool;
@@ -49,7 +48,7 @@ pub(crate) struct Config {
 pub(super) enum Turn {
     /// A fiber that has its control block.
     Of(FiberRef),
-    /// Whatever comes first in the worker's deque, if it is still there: those who spawn and those who run take turns.
+    /// Whatever comes first in the worker's queue of what has not started, if it is still there: those who spawn and those who run take turns.
     OfFresh,
 }
 
@@ -57,7 +56,6 @@ pub(super) enum Turn {
 pub(crate) struct Candidate {
     reactor: Reactor,
     inbox: Arc<Inbox>,
-    fresh: deque::Worker<Fresh>,
 }
 
 impl Candidate {
@@ -68,7 +66,6 @@ impl Candidate {
         Ok(Candidate {
             inbox: Inbox::new(reactor.bell()),
             reactor,
-            fresh: deque::Worker::new_fifo(),
         })
     }
 
@@ -78,7 +75,7 @@ impl Candidate {
 
     /// What the others are to know of it.
     pub(crate) fn member(&self) -> Member {
-        Member::new(Arc::clone(&self.inbox), self.fresh.stealer())
+        Member::new(Arc::clone(&self.inbox))
     }
 }
 
@@ -90,8 +87,6 @@ pub(crate) struct Worker {
     pub(super) thread: Cell<Option<Handle>>,
     pub(super) current: Cell<Option<FiberRef>>,
     pub(super) run_queue: RefCell<VecDeque<Turn>>,
-    /// What has not started, open to thieves. In the run queue there is an `OfFresh` for each, at least.
-    pub(super) fresh: deque::Worker<Fresh>,
     /// Switches left before the outside world has to be looked at.
     pub(super) budget: Cell<u32>,
     /// Operations that the running fiber has done since the last switch, without waiting.
@@ -128,7 +123,6 @@ impl Worker {
             thread: Cell::new(None),
             current: Cell::new(None),
             run_queue: RefCell::new(VecDeque::with_capacity(64)),
-            fresh: candidate.fresh,
             budget: Cell::new(BUDGET),
             streak: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
@@ -202,7 +196,7 @@ impl Worker {
         if let Some(lighter) = self.crew.lighter_than(self.index, turn) {
             return self.crew.hand_over(lighter, task, stack_size);
         }
-        self.fresh.push(Fresh {
+        self.figures().fresh.push(Fresh {
             task,
             stack_size,
             handed_to: None,
@@ -242,10 +236,10 @@ impl Worker {
         self.place(fresh.task, fresh.stack_size)
     }
 
-    /// Gives the first in the deque its place; `None` if others have taken them all.
+    /// Gives the first that has not started its place; `None` if others have taken them all.
     #[inline(never)]
     pub(super) fn place_next(&self) -> Option<FiberRef> {
-        self.fresh.pop().map(|fresh| self.place_fresh(fresh))
+        self.figures().fresh.pop().map(|fresh| self.place_fresh(fresh))
     }
 
     /// What the others know of this worker.
@@ -335,20 +329,25 @@ impl Worker {
 
     /// Takes what has not started from where it lies; from other workers only if it is `idle`. False if there was nothing.
     fn take_work(&self, idle: bool) -> bool {
-        let before = self.fresh.len();
-        let taken = self.crew.take_post(self.index, &self.fresh).or_else(|| {
-            let impatient = || self.patience.get().is_some_and(|until| until <= Instant::now());
-            idle.then(|| self.crew.steal(self.index, impatient(), &self.fresh))
-                .flatten()
-        });
-        let Some(first) = taken else { return false };
+        let mut taken = Vec::new();
+        let mut count = self.crew.take_post(self.index, &mut taken);
+        if count == 0 && idle {
+            let impatient = self.patience.get().is_some_and(|until| until <= Instant::now());
+            count = self.crew.steal(self.index, impatient, &mut taken);
+        }
+        if count == 0 {
+            return false;
+        }
         self.patience.set(None);
-        let first = self.place_fresh(first);
-        self.ready(first);
-        let mut run_queue = self.run_queue.borrow_mut();
-        // Thieves may be quicker, and then it is fewer.
-        let more = self.fresh.len().saturating_sub(before);
-        run_queue.extend(std::iter::repeat_n(Turn::OfFresh, more));
+        let mut taken = taken.into_iter();
+        // At once, so that it is not taken away again, and again.
+        if let Some(first) = taken.next() {
+            let first = self.place_fresh(first);
+            self.ready(first);
+        }
+        self.figures().fresh.extend(taken);
+        let turns = std::iter::repeat_n(Turn::OfFresh, count - 1);
+        self.run_queue.borrow_mut().extend(turns);
         true
     }
 
