@@ -54,7 +54,11 @@ fn nanoseconds_each(begin: Instant, n: u32) -> f64 {
 }
 
 fn in_runtime<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
-    Builder::new().switch(engine).workers(1).run(f).expect("the runtime starts")
+    Builder::new()
+        .switch(engine)
+        .workers(1)
+        .run(f)
+        .expect("the runtime starts")
 }
 
 fn resume(engine: Engine, n: u32) -> f64 {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use kapok::sync::Baton;
 use kapok::{Engine, blocking, fiber, spawn};
 
-use support::{CountsDrops, OnDrop, child, panics, run, run_with, sentence, watchdog};
+use support::{CountsDrops, OnDrop, child, panics, run, run_on_one, run_with, sentence, watchdog};
 
 /// At most so many threads work at once, says the documentation of `blocking`.
 const BOUND: usize = 64;
@@ -143,7 +143,7 @@ fn result_is_dropped_once_by_the_fiber() {
 
 #[test]
 fn others_run_meanwhile() {
-    run(|| {
+    run_on_one(|| {
         // The work ends when another fiber of the same thread lets it.
         let (sender, receiver) = mpsc::channel();
         let helper = spawn(move || {

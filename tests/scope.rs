@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kapok::fiber;
-use support::run;
+use support::{run, run_on_one};
 
 #[test]
 fn fibers_borrow_and_change_what_the_caller_owns() {
@@ -102,7 +102,7 @@ fn fibers_of_a_scope_start_others_in_it() {
 
 #[test]
 fn scopes_nest_and_handles_tell_who_and_whether() {
-    run(|| {
+    run_on_one(|| {
         let outer = String::from("outer");
         fiber::scope(|a| {
             let handle = a.spawn(|| {
@@ -136,7 +136,7 @@ fn a_handle_that_is_leaked_holds_nothing_up() {
 
 #[test]
 fn the_last_of_many_ends_the_scope_in_every_order() {
-    run(|| {
+    run_on_one(|| {
         for round in 0..200_usize {
             let ended = AtomicUsize::new(0);
             fiber::scope(|s| {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use kapok::sync::Baton;
 use kapok::{Engine, fiber, spawn};
 
-use support::{Random, panics, run, run_with, says, watchdog};
+use support::{Random, panics, run, run_on_one, run_on_one_with, run_with, says, watchdog};
 
 fn shared() -> (Arc<Baton>, Arc<Baton>) {
     let baton = Arc::new(Baton::new());
@@ -215,7 +215,7 @@ fn one_baton_serves_many_rounds() {
 #[test]
 fn second_waiter_panics_and_the_first_is_served() {
     for engine in Engine::available() {
-        run_with(engine, || {
+        run_on_one_with(engine, || {
             let (baton, theirs) = shared();
             let waiter = spawn(move || theirs.wait());
             fiber::yield_now();
@@ -264,7 +264,7 @@ fn of_two_that_come_at_once_one_waits_and_one_panics() {
 
 #[test]
 fn reset_under_a_waiter_panics_and_the_waiter_is_served() {
-    run(|| {
+    run_on_one(|| {
         let (baton, theirs) = shared();
         let waiter = spawn(move || theirs.wait());
         fiber::yield_now();
@@ -278,7 +278,7 @@ fn reset_under_a_waiter_panics_and_the_waiter_is_served() {
 
 #[test]
 fn debug_output_tells_the_state() {
-    run(|| {
+    run_on_one(|| {
         let (baton, theirs) = shared();
         assert_eq!(format!("{baton:?}"), "Baton(empty)");
         let waiter = spawn(move || theirs.wait());

@@ -7,7 +7,7 @@ use std::thread;
 use kapok::sync::Baton;
 use kapok::{fiber, spawn};
 
-use crate::support::{Random, run, watchdog};
+use crate::support::{Random, run, run_on_one, watchdog};
 
 /// One that waits with tiny time-outs, and how many posts it has asked for.
 #[derive(Default)]
@@ -93,7 +93,7 @@ fn post_of_a_thread_races_with_the_time_out_of_a_thread() {
 #[test]
 fn post_of_a_fiber_races_with_the_time_out_of_its_neighbour() {
     const ROUNDS: usize = 5_000;
-    run(|| {
+    run_on_one(|| {
         let racers = racers(1);
         let theirs = Arc::clone(&racers);
         let waiter = spawn(move || race_to_wait(&theirs[0], 0, ROUNDS));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use kapok::sync::Baton;
 use kapok::{Engine, fiber, spawn, spawn_local};
 
-use crate::support::{OnDrop, Random, panics, run, run_with};
+use crate::support::{OnDrop, Random, panics, run, run_on_one, run_on_one_with, run_with};
 
 /// Many values of both kinds that live across `between`: more than the callee-saved registers hold.
 #[inline(never)]
@@ -108,7 +108,7 @@ fn buffers_on_the_stack_keep_their_bytes() {
 #[test]
 fn panic_is_seen_by_its_own_fiber_alone() {
     for engine in Engine::available() {
-        run_with(engine, || {
+        run_on_one_with(engine, || {
             let stop = Rc::new(Cell::new(false));
             let theirs = Rc::clone(&stop);
             let watcher = spawn_local(move || {
@@ -142,7 +142,7 @@ fn panic_is_seen_by_its_own_fiber_alone() {
 #[test]
 fn wait_during_a_panic_blocks_the_thread() {
     for engine in Engine::available() {
-        run_with(engine, || {
+        run_on_one_with(engine, || {
             let turns = Rc::new(Cell::new(0));
             let stop = Rc::new(Cell::new(false));
             let neighbour = spawn_local({
@@ -184,7 +184,7 @@ fn wait_during_a_panic_blocks_the_thread() {
 #[test]
 fn panic_does_not_poison_what_a_neighbour_has_locked() {
     for engine in Engine::available() {
-        run_with(engine, || {
+        run_on_one_with(engine, || {
             let mutex = Rc::new(Mutex::new(0));
             let theirs = Rc::clone(&mutex);
             let locked = Rc::new(Cell::new(false));
@@ -262,7 +262,7 @@ fn fiber_can_be_started_during_a_panic() {
 
 #[test]
 fn fiber_that_catches_its_panic_goes_on() {
-    run(|| {
+    run_on_one(|| {
         let fibers: Vec<_> = (0..20)
             .map(|i| {
                 spawn(move || {
@@ -290,7 +290,7 @@ fn fiber_that_catches_its_panic_goes_on() {
 
 #[test]
 fn panic_within_a_destructor_during_a_panic_is_contained() {
-    run(|| {
+    run_on_one(|| {
         let fiber = spawn(|| {
             let _inner = OnDrop(|| {
                 let caught = catch_unwind(AssertUnwindSafe(|| {

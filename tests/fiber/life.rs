@@ -11,7 +11,7 @@ use kapok::fiber::{self, JoinHandle};
 use kapok::sync::Baton;
 use kapok::{Engine, spawn, spawn_local};
 
-use crate::support::{OnDrop, panics, run, run_with, says, sentence};
+use crate::support::{OnDrop, panics, run, run_on_one, run_with, says, sentence};
 
 #[test]
 fn values_come_back_from_join() {
@@ -33,7 +33,7 @@ fn values_come_back_from_join() {
 
 #[test]
 fn fiber_begins_when_its_parent_waits() {
-    run(|| {
+    run_on_one(|| {
         let begun = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&begun);
         let fiber = spawn(move || theirs.store(true, Ordering::SeqCst));
@@ -168,7 +168,7 @@ fn thread_locals_are_those_of_the_thread() {
     thread_local! {
         static COUNTER: Cell<u32> = const { Cell::new(0) };
     }
-    run(|| {
+    run_on_one(|| {
         let fibers: Vec<_> = (0..10)
             .map(|_| {
                 spawn(|| {
@@ -234,7 +234,7 @@ fn handles_can_be_joined_in_any_order() {
 
 #[test]
 fn end_is_seen_without_waiting() {
-    run(|| {
+    run_on_one(|| {
         let gate = Arc::new(Baton::new());
         let theirs = Arc::clone(&gate);
         let fiber = spawn(move || theirs.wait());
@@ -258,7 +258,7 @@ fn end_is_seen_without_waiting() {
 
 #[test]
 fn fiber_that_joins_itself_panics() {
-    run(|| {
+    run_on_one(|| {
         let own: Arc<Mutex<Option<JoinHandle<String>>>> = Arc::default();
         let theirs = Arc::clone(&own);
         let told = Arc::new(Mutex::new(String::new()));

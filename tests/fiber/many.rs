@@ -8,7 +8,9 @@ use kapok::fiber::{self, Builder, JoinHandle};
 use kapok::sync::Baton;
 use kapok::{Engine, spawn, stack};
 
-use crate::support::{CountsDrops, OnDrop, Random, child, max_mappings, run, run_with, says, sentence, show};
+use crate::support::{
+    CountsDrops, OnDrop, Random, child, max_mappings, run, run_on_one, run_on_one_with, run_with, says, sentence, show,
+};
 
 /// Uses at least `bytes` of stack, in frames of a good kilobyte, and gives a sum over all of them.
 #[inline(never)]
@@ -186,7 +188,7 @@ fn chain_of_joins_holds_a_fiber_for_each_link() {
 fn stacks_of_mixed_sizes_are_reused_for_the_right_fibers() {
     const SIZES: [usize; 5] = [stack::MIN_SIZE, 20_000, 64 * 1024, stack::DEFAULT_SIZE, 1 << 20];
     for engine in Engine::available() {
-        run_with(engine, || {
+        run_on_one_with(engine, || {
             let mut random = Random::new(8);
             let mut alive = Vec::new();
             for _ in 0..5_000 {
@@ -224,7 +226,7 @@ fn largest() -> Builder {
 fn fiber_without_a_stack_ends_with_the_reason() {
     child::undisturbed("many::fiber_without_a_stack_ends_with_the_reason", || {
         limit_address_space();
-        run(|| {
+        run_on_one(|| {
             static DROPS: AtomicUsize = AtomicUsize::new(0);
             let gate = Arc::new(Mutex::new(false));
             let fibers: Vec<_> = (0..10)
@@ -275,7 +277,7 @@ fn closure_of_a_fiber_without_a_stack_may_panic_and_wait_in_its_destructor() {
     let test = "many::closure_of_a_fiber_without_a_stack_may_panic_and_wait_in_its_destructor";
     child::undisturbed(test, || {
         limit_address_space();
-        run(|| {
+        run_on_one(|| {
             let gate = Arc::new(Baton::new());
             let holders: Vec<_> = (0..3)
                 .map(|_| {

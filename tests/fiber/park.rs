@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use kapok::fiber::{self, Fiber};
 use kapok::{Engine, spawn, spawn_local};
 
-use crate::support::{Random, run, run_with, watchdog};
+use crate::support::{Random, run, run_on_one, run_with, watchdog};
 
 /// Longer than any test may take: a wait with it that ends was ended by something else.
 const FOR_EVER: Duration = Duration::from_secs(100_000);
@@ -234,7 +234,7 @@ fn park_timeout_takes_the_token() {
 
 #[test]
 fn park_timeout_ends_with_an_unpark() {
-    run(|| {
+    run_on_one(|| {
         for timeout in [FOR_EVER, Duration::MAX] {
             let fiber = spawn(move || fiber::park_timeout(timeout));
             fiber::yield_now();

@@ -9,7 +9,7 @@ use kapok::fiber::{self, JoinHandle};
 use kapok::sync::Baton;
 use kapok::{Engine, spawn, spawn_local};
 
-use crate::support::{CountsDrops, OnDrop, Random, panics, run, run_with};
+use crate::support::{CountsDrops, OnDrop, Random, panics, run, run_on_one, run_on_one_with};
 
 type Counted = CountsDrops<'static>;
 
@@ -25,7 +25,7 @@ fn in_every_way(counter: &'static AtomicUsize, order: impl Fn(fn(&'static Atomic
     for engine in Engine::available() {
         for end in [returns, panics] {
             counter.store(0, Ordering::SeqCst);
-            run_with(engine, || order(end));
+            run_on_one_with(engine, || order(end));
             assert_eq!(counter.load(Ordering::SeqCst), 1, "{engine}");
         }
     }
@@ -179,7 +179,7 @@ fn handle_is_dropped_on_a_thread_while_the_fiber_ends() {
 #[test]
 fn what_a_closure_captured_is_dropped_when_the_fiber_ends() {
     static DROPS: AtomicUsize = AtomicUsize::new(0);
-    run(|| {
+    run_on_one(|| {
         let captured = CountsDrops(&DROPS);
         let fiber = spawn(move || {
             let _used = &captured;
@@ -218,7 +218,7 @@ fn destructor_of_a_result_that_nobody_wants_may_panic() {
     static EXPLODED: AtomicUsize = AtomicUsize::new(0);
     for engine in Engine::available() {
         EXPLODED.store(0, Ordering::SeqCst);
-        run_with(engine, || {
+        run_on_one_with(engine, || {
             // The fiber comes second.
             drop(spawn(|| Bomb(&EXPLODED)));
             drop(spawn(|| DoubleBomb(&EXPLODED)));

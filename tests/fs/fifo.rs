@@ -11,7 +11,7 @@ use kapok::sync::Baton;
 use kapok::{ReactorKind, fiber, spawn};
 use tempfile::{TempDir, tempdir};
 
-use crate::support::run;
+use crate::support::{run, run_on_one};
 
 fn fifos<const N: usize>() -> (TempDir, [PathBuf; N]) {
     let directory = tempdir().unwrap();
@@ -26,7 +26,7 @@ fn both_ways(path: &PathBuf) -> File {
 
 #[test]
 fn others_go_on_while_one_reads_from_an_empty_fifo() {
-    run(|| {
+    run_on_one(|| {
         let (_directory, [path]) = fifos();
         let file = Arc::new(both_ways(&path));
         let read = Arc::new(Baton::new());

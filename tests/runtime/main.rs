@@ -7,7 +7,7 @@ mod leaks;
 mod settings;
 
 use std::cell::Cell;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use kapok::runtime::{Builder, Handle};
 use kapok::sync::Baton;
 use kapok::{Engine, fiber, spawn};
 
-use support::{child, run, says, sentence, watchdog};
+use support::{child, run, sentence, watchdog};
 
 #[test]
 fn run_gives_what_the_root_returns() {
@@ -131,21 +131,47 @@ fn panics_of_other_fibers_do_not_concern_run() {
 }
 
 #[test]
-fn run_within_run_is_an_error() {
+fn run_within_run_is_a_runtime_of_its_own() {
     let check = || {
-        let mut ran = false;
-        let error = kapok::run(|| ran = true).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-        says(&error.to_string(), &["kapok::run", "kapok::spawn"]);
-        assert!(!ran);
-        let error = Builder::new().stack_size(1 << 20).run(|| ()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let outer = (Handle::current(), fiber::current().id());
+        let borrowed = String::from("borrowed");
+        let inner = Builder::new().workers(2).run(|| {
+            assert_eq!(spawn(|| 5).join().unwrap(), 5);
+            assert_eq!((Handle::current().workers(), outer.0.worker()), (2, None));
+            assert_ne!(fiber::current().id(), outer.1);
+            borrowed.len()
+        });
+        assert_eq!(inner.unwrap(), 8);
+        assert_eq!((outer.0.worker().is_some(), fiber::current().id()), (true, outer.1));
+        // And its fibers are those of the outer one again.
+        assert_eq!(spawn(|| fiber::is_fiber()).join().ok(), Some(true));
     };
     run(|| {
         check();
         spawn(check).join().unwrap();
+        spawn(check).join().unwrap();
     });
     run(|| ());
+}
+
+#[test]
+fn run_within_a_fiber_of_a_run_within_run() {
+    fn nested(depth: u32) -> u32 {
+        if depth == 0 {
+            return 0;
+        }
+        1 + run(|| spawn(move || nested(depth - 1)).join().unwrap())
+    }
+    assert_eq!(nested(5), 5);
+}
+
+#[test]
+fn panic_in_a_run_within_run_passes_through() {
+    run(|| {
+        let outcome = spawn(|| kapok::run(|| panic!("from within")).unwrap()).join();
+        assert_eq!(sentence(outcome.unwrap_err()), "from within");
+        assert!(fiber::is_fiber());
+    });
 }
 
 #[test]

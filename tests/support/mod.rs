@@ -69,6 +69,23 @@ pub(crate) fn run_with<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
         .expect("a runtime can be had")
 }
 
+/// As [`run`], with one worker: for what depends on that who was spawned does not run before its parent waits, and that
+/// nobody runs beside it.
+#[track_caller]
+pub(crate) fn run_on_one<T>(f: impl FnOnce() -> T) -> T {
+    let _watchdog = watchdog();
+    let builder = kapok::runtime::Builder::new().workers(1);
+    builder.run(f).expect("a runtime can be had")
+}
+
+/// As [`run_on_one`], with one engine.
+#[track_caller]
+pub(crate) fn run_on_one_with<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
+    let _watchdog = watchdog();
+    let builder = kapok::runtime::Builder::new().workers(1).switch(engine);
+    builder.run(f).expect("a runtime can be had")
+}
+
 /// Writes a line that is seen even when the test passes.
 pub(crate) fn show(line: &str) {
     // Nothing can be done about a closed standard error.

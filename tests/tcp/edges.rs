@@ -11,7 +11,7 @@ use std::time::Duration;
 use kapok::net::{TcpListener, TcpStream};
 use kapok::{fiber, spawn};
 
-use crate::support::{Random, run, skip};
+use crate::support::{Random, run, run_on_one, skip};
 
 fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -179,7 +179,7 @@ fn pieces_in_both_directions_at_once() {
 /// Data and the end may come in one segment, or the end right behind a read that came up short.
 #[test]
 fn end_behind_a_short_read() {
-    run(|| {
+    run_on_one(|| {
         let mut random = Random::new(1);
         for round in 0..2_000 {
             let (mut client, mut server) = pair();
@@ -249,7 +249,7 @@ fn end_behind_a_short_read_from_a_thread() {
 
 #[test]
 fn reset_behind_a_short_read() {
-    run(|| {
+    run_on_one(|| {
         for round in 0..500 {
             let (mut client, mut server) = pair();
             server.write_all(b"never read").unwrap();
@@ -335,7 +335,7 @@ fn writer_is_held_up_and_let_go() {
 
 #[test]
 fn one_of_several_who_wait_gives_up() {
-    run(|| {
+    run_on_one(|| {
         for gives_up in 0..4_usize {
             let (mut client, server) = pair();
             let server = Arc::new(server);
