@@ -19,6 +19,39 @@ const BACKLOG: libc::c_int = 4096;
 /// See [`TcpStream`] for an example, and for how it differs from std's.
 pub struct TcpListener(Socket);
 
+/// The option that makes the kernel distribute connections.
+const DISTRIBUTED: Option<libc::c_int> = {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "dragonfly"))]
+    {
+        Some(libc::SO_REUSEPORT)
+    }
+    #[cfg(target_os = "freebsd")]
+    {
+        Some(libc::SO_REUSEPORT_LB)
+    }
+    #[cfg(not(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "dragonfly",
+        target_os = "freebsd"
+    )))]
+    {
+        None
+    }
+};
+
+/// Listens on one address, with these options of the socket set.
+fn listen(address: SocketAddr, options: &[libc::c_int]) -> io::Result<TcpListener> {
+    let socket = Socket::new(socket::stream_socket(&address)?);
+    // SO_REUSEADDR as std: a server that was restarted does not have to wait for connections of the one before.
+    for &option in options {
+        socket::set_option(socket.raw(), libc::SOL_SOCKET, option, &(1 as libc::c_int))?;
+    }
+    socket::bind(socket.raw(), &address.into())?;
+    socket::listen(socket.raw(), BACKLOG)?;
+    Ok(TcpListener(socket))
+}
+
 impl TcpListener {
     /// `accept(2)` cannot be told not to block but by the mode.
     const CLONES_NEED_NONBLOCKING: bool = true;
@@ -28,13 +61,57 @@ impl TcpListener {
     /// # Errors
     /// That of the look-up, or of the last attempt.
     pub fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
+        each_address(address, |address| listen(address, &[libc::SO_REUSEADDR]))
+    }
+
+    /// As many listeners on one address, among which the kernel distributes the connections (`SO_REUSEPORT`, see
+    /// `socket(7)`), so that accepting can be done on several workers at once. Each connection belongs to the listener that
+    /// the kernel chose: one that nobody accepts from leaves its connections waiting.
+    ///
+    /// ```
+    /// use kapok::net::{TcpListener, TcpStream};
+    /// use std::sync::Arc;
+    ///
+    /// # #[cfg(target_os = "linux")]
+    /// kapok::run(|| -> std::io::Result<()> {
+    ///     let runtime = kapok::runtime::Handle::current();
+    ///     let group = Arc::new(TcpListener::bind_group("127.0.0.1:0", runtime.workers())?);
+    ///     let address = group[0].local_addr()?;
+    ///     for index in 0..group.len() {
+    ///         let group = Arc::clone(&group);
+    ///         kapok::fiber::Builder::new().worker(index).spawn(move || {
+    ///             for stream in group[index].incoming() {
+    ///                 kapok::spawn(move || drop(stream)); // serves it
+    ///             }
+    ///         })?;
+    ///     }
+    ///     assert_eq!(TcpStream::connect(address)?.peer_addr()?, address);
+    ///     group.iter().for_each(TcpListener::close);
+    ///     Ok(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`bind`](TcpListener::bind); `InvalidInput` for a group of none; `Unsupported` where the kernel does not distribute:
+    /// other systems than Linux, FreeBSD and DragonFly.
+    pub fn bind_group<A: ToSocketAddrs>(address: A, count: usize) -> io::Result<Vec<TcpListener>> {
+        if count == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a group of no listeners"));
+        }
+        let Some(shared) = DISTRIBUTED else {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "this kernel does not distribute connections among listeners of one address",
+            ));
+        };
         each_address(address, |address| {
-            let socket = Socket::new(socket::stream_socket(&address)?);
-            // As std: a server that was restarted does not have to wait for connections of the one before.
-            socket::set_option(socket.raw(), libc::SOL_SOCKET, libc::SO_REUSEADDR, &(1 as libc::c_int))?;
-            socket::bind(socket.raw(), &address.into())?;
-            socket::listen(socket.raw(), BACKLOG)?;
-            Ok(TcpListener(socket))
+            let options = [libc::SO_REUSEADDR, shared];
+            let first = listen(address, &options)?;
+            // The first one's port may have been chosen by the kernel.
+            let address = first.local_addr()?;
+            let others = (1..count).map(|_| listen(address, &options));
+            std::iter::once(Ok(first)).chain(others).collect()
         })
     }
 

@@ -249,7 +249,7 @@ fn destructor_of_a_joined_result_panics_where_it_is_dropped() {
 
 #[test]
 fn destructor_of_a_closure_that_panics_is_the_fibers_panic() {
-    run(|| {
+    run_on_one(|| {
         let captured = OnDrop(|| resume_unwind(Box::new(5_u8)));
         let fiber = spawn_local(move || {
             let _used = &captured;
@@ -263,7 +263,7 @@ fn destructor_of_a_closure_that_panics_is_the_fibers_panic() {
 fn destructor_of_a_detached_result_may_wait() {
     let waited = Arc::new(AtomicBool::new(false));
     let theirs = Arc::clone(&waited);
-    run(move || {
+    run_on_one(move || {
         let gate = Arc::new(Baton::new());
         let result = {
             let gate = Arc::clone(&gate);
