@@ -119,8 +119,6 @@ pub(crate) struct Crew {
     /// What plain threads have spawned.
     injector: Queue,
     search: Search,
-    /// Workers that have announced their sleep and are not back yet.
-    sleepers: AtomicUsize,
     /// Fibers that plain threads have spawned.
     injected: AtomicUsize,
     /// Plain threads must not spawn any more.
@@ -137,8 +135,7 @@ impl Crew {
             config,
             members: members.into_boxed_slice(),
             injector: Queue::default(),
-            search: Search::default(),
-            sleepers: AtomicUsize::new(0),
+            search: Search::new(),
             injected: AtomicUsize::new(0),
             closed: Mutex::new(false),
             ends: AtomicBool::new(false),
@@ -288,12 +285,8 @@ impl Crew {
     /// To be called when something was put where others may take it: wakes one of those who sleep, unless one is on its way.
     #[inline]
     pub(super) fn notify(&self) {
-        // Either we see who sleeps, or they, who look again after they have said so, see what was put down.
-        fence(Ordering::SeqCst);
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            self.search
-                .begin(|| self.rouse_one(), || self.anybody_asleep() && self.has_work());
-        }
+        self.search
+            .notify(|| self.rouse_one(), || self.anybody_asleep() && self.has_work());
     }
 
     /// A worker that was asleep has looked for work. If it has some now, what is left is the next one's.
@@ -327,12 +320,11 @@ impl Crew {
 
     /// The calling worker has announced its sleep to its inbox, and will look for work once more.
     pub(super) fn going_to_sleep(&self) {
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.search.going_to_sleep();
     }
 
     pub(super) fn awake(&self) {
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.search.awake();
     }
 
     // ---- the end -----------------------------------------------------------------------------------------------------

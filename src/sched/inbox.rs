@@ -18,11 +18,22 @@
 
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use super::control::FiberRef;
+use super::search::atomic::{AtomicBool, AtomicPtr, Ordering, order_accesses};
 use super::worker::Worker;
 use crate::reactor::Bell;
+
+/// What ends a worker's sleep. Not just [`Bell`], because the model of the inbox has one of its own.
+pub(crate) trait Ring {
+    fn ring(&self);
+}
+
+impl Ring for Bell {
+    fn ring(&self) {
+        Bell::ring(self);
+    }
+}
 
 /// What a worker can be asked to do: called on its thread, on no fiber's stack. It must neither block nor panic.
 pub(crate) type Call = Box<dyn FnOnce(&Worker) + Send>;
@@ -67,14 +78,14 @@ impl WakeUp {
 /// Nodes in the list are alive: those of wake-ups because their fibers are suspended until they are taken, those of calls
 /// because the list owns them.
 #[derive(Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct Inbox<B: Ring = Bell> {
     newest: AtomicPtr<Node>,
     asleep: AtomicBool,
-    bell: Bell,
+    bell: B,
 }
 
-impl Inbox {
-    pub(super) fn new(bell: Bell) -> Arc<Inbox> {
+impl<B: Ring> Inbox<B> {
+    pub(super) fn new(bell: B) -> Arc<Inbox<B>> {
         Arc::new(Inbox {
             newest: AtomicPtr::new(ptr::null_mut()),
             asleep: AtomicBool::new(false),
@@ -120,6 +131,7 @@ impl Inbox {
             }
         }
         if old.is_null() {
+            order_accesses();
             self.rouse();
         }
     }
@@ -141,6 +153,7 @@ impl Inbox {
     /// Announces that the worker is going to wait in the kernel; false when it must not, because something is here.
     pub(super) fn prepare_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
+        order_accesses();
         let empty = self.newest.load(Ordering::SeqCst).is_null();
         if !empty {
             self.wake();
@@ -184,14 +197,14 @@ impl Inbox {
     }
 }
 
-impl Drop for Inbox {
+impl<B: Ring> Drop for Inbox<B> {
     fn drop(&mut self) {
         // Nobody else has it any more, and all fibers of the worker have ended: what is left are calls.
         self.drain(|_| unreachable!("a fiber that is suspended has a worker"), drop);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::thread;
 

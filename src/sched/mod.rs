@@ -16,6 +16,8 @@ mod control;
 mod crew;
 mod fresh;
 mod inbox;
+#[cfg(all(loom, test))]
+mod model;
 mod search;
 mod switch;
 mod task;
