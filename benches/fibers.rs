@@ -1,12 +1,14 @@
 //! What fibers cost on each switch engine: `cargo bench --bench fibers`.
 //!
 //! The engines take turns, so that a machine whose speed drifts treats them alike; each figure is the median of the rounds,
-//! with the least and the most. Compare figures of one run only. `cargo bench --bench fibers -- --test` runs one short round.
+//! with the least and the most. Where nothing else is said, there is one worker. Compare figures of one run only. `cargo bench --bench fibers -- --test` runs one short round.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use kapok::coroutine::Coroutine;
@@ -25,6 +27,8 @@ const WORKS: &[(&str, Work)] = &[
     ("spawn + join, batches of 1000", spawn_in_batches),
     ("Baton, there and back", baton),
     ("sleep set up and fired, 1000 fibers", sleeps),
+    ("Baton, there and back, 2 workers", baton_across),
+    ("std's park, there and back, 2 threads", threads_across),
 ];
 
 fn main() {
@@ -47,6 +51,7 @@ fn main() {
         }
         println!();
     }
+    spread_of_closures(rounds, if quick { 2_000 } else { 100_000 });
 }
 
 fn nanoseconds_each(begin: Instant, n: u32) -> f64 {
@@ -128,6 +133,96 @@ fn baton(engine: Engine, n: u32) -> f64 {
         other.join().expect("no panic");
         nanoseconds_each(begin, n)
     })
+}
+
+/// Two fibers that take turns, each on a worker of its own, both of which sleep in between.
+fn baton_across(engine: Engine, n: u32) -> f64 {
+    let n = n / 30;
+    let run = move || {
+        let batons = Arc::new([Baton::new(), Baton::new()]);
+        let begin = Instant::now();
+        let sides = [0, 1].map(|side: usize| {
+            let batons = Arc::clone(&batons);
+            let take_turns = move || {
+                for _ in 0..n {
+                    if side == 0 {
+                        batons[1].post();
+                    }
+                    batons[side].wait();
+                    batons[side].reset();
+                    if side == 1 {
+                        batons[0].post();
+                    }
+                }
+            };
+            fiber::Builder::new()
+                .worker(side)
+                .spawn(take_turns)
+                .expect("two workers")
+        });
+        sides.into_iter().for_each(|side| side.join().expect("no panic"));
+        nanoseconds_each(begin, n)
+    };
+    let runtime = Builder::new().switch(engine).workers(2).build();
+    runtime.expect("the runtime starts").run(run)
+}
+
+/// The same for threads, with what the standard library has: what the kernel takes for it.
+fn threads_across(_: Engine, n: u32) -> f64 {
+    let n = n / 30;
+    let turns = Arc::new(AtomicU32::new(0));
+    let theirs = Arc::clone(&turns);
+    let first = thread::current();
+    let begin = Instant::now();
+    let wait_for = |turns: &AtomicU32, turn| {
+        while turns.load(Ordering::Acquire) < turn {
+            thread::park();
+        }
+    };
+    let second = thread::spawn(move || {
+        for i in 0..n {
+            wait_for(&theirs, 2 * i + 1);
+            theirs.store(2 * i + 2, Ordering::Release);
+            first.unpark();
+        }
+    });
+    for i in 0..n {
+        turns.store(2 * i + 1, Ordering::Release);
+        second.thread().unpark();
+        wait_for(&turns, 2 * i + 2);
+    }
+    second.join().expect("no panic");
+    nanoseconds_each(begin, n)
+}
+
+/// One fiber spawns closures that compute for 10 µs: how much sooner two workers are done than one.
+fn spread_of_closures(rounds: usize, closures: u32) {
+    let compute = |steps: u64| {
+        let mut x = 1_u64;
+        for i in 0..steps {
+            x = black_box(x.wrapping_mul(i | 1));
+        }
+        black_box(x);
+    };
+    let begin = Instant::now();
+    compute(1_000_000);
+    let ns = u64::try_from(begin.elapsed().as_nanos()).expect("not that long");
+    let steps = 1_000_000 * 10_000 / ns.max(1);
+    let seconds = |workers: usize| {
+        let begin = Instant::now();
+        let spawn_all = || {
+            for _ in 0..closures {
+                drop(kapok::spawn(move || compute(steps)));
+            }
+        };
+        let runtime = Builder::new().workers(workers);
+        runtime.run(spawn_all).expect("the runtime starts");
+        begin.elapsed().as_secs_f64()
+    };
+    let mut ratios: Vec<_> = (0..rounds).map(|_| seconds(2) / seconds(1)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (min, median, max) = (ratios[0], ratios[rounds / 2], ratios[rounds - 1]);
+    println!("{closures} closures of 10 µs, two workers' time by one's: {median:.3} ({min:.3} - {max:.3})");
 }
 
 fn sleeps(engine: Engine, n: u32) -> f64 {

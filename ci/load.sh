@@ -59,10 +59,10 @@ rm "$root/large"
 echo "1 GiB by curl: intact"
 stop
 
-# What a request costs at 64 connections, which share system calls on io_uring. strace slows the server down, so it never
-# runs out of requests.
+# What a request costs a worker at 64 connections, which share system calls on io_uring. strace slows the server down, so it
+# never runs out of requests.
 cost() { # reactor, system calls allowed for each request
-    export KAPOK_REACTOR=$1
+    export KAPOK_REACTOR=$1 KAPOK_WORKERS=1
     start strace -f -c -o "$root/calls"
     wrk -t 1 -c 64 -d 5 "${url}plaintext" >"$root/out"
     stop

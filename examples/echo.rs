@@ -31,6 +31,9 @@ struct Options {
     /// I/O interface of the kernel, such as epoll or poll
     #[arg(long, value_name = "NAME", value_parser = |s: &str| s.parse::<ReactorKind>().map_err(|e| e.to_string()))]
     reactor: Option<ReactorKind>,
+    /// Threads that run fibers; one for each processor if $KAPOK_WORKERS does not say otherwise
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
 }
 
 #[expect(clippy::print_stderr, reason = "a person is told why it could not start")]
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let runtime = options.switch.into_iter().fold(Builder::new(), Builder::switch);
     let runtime = options.reactor.into_iter().fold(runtime, Builder::reactor);
+    let runtime = options.workers.into_iter().fold(runtime, Builder::workers);
     match runtime.run(move || serve(&options.listen)).and_then(|served| served) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -52,8 +56,11 @@ fn serve(address: &str) -> io::Result<()> {
     let listener = Arc::new(TcpListener::bind(address)?);
     let stop = on_signal()?;
     let (at, runtime) = (listener.local_addr()?, Handle::current());
-    let (reactor, switch) = (runtime.reactor(), runtime.switch());
-    writeln!(io::stdout(), "listening on {at} (reactor {reactor}, switch {switch})")?;
+    let (reactor, switch, workers) = (runtime.reactor(), runtime.switch(), runtime.workers());
+    writeln!(
+        io::stdout(),
+        "listening on {at} (reactor {reactor}, switch {switch}, workers {workers})"
+    )?;
     let accepting = Arc::clone(&listener);
     drop(kapok::spawn(move || accept_all(&accepting)));
     stop.wait();

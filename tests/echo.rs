@@ -20,6 +20,10 @@ struct Echo {
 
 impl Echo {
     fn start() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(options: &[&str]) -> Self {
         let own = std::env::current_exe().expect("the path of this test");
         let profile = own.parent().and_then(Path::parent).expect("target/<profile>/deps");
         let path = profile.join("examples/echo");
@@ -30,6 +34,7 @@ impl Echo {
         );
         let mut child = Command::new(path)
             .args(["--listen", "127.0.0.1:0"])
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -147,4 +152,18 @@ fn stop_waits_for_the_last_client() {
     client.read_exact(&mut [0; 5]).unwrap();
     drop(client);
     stopping.join().expect("a clean end");
+}
+
+#[test]
+fn several_workers_serve() {
+    for workers in ["1", "2", "5"] {
+        let server = Echo::with(&["--workers", workers]);
+        thread::scope(|scope| {
+            for n in 0..20_u8 {
+                let stream = server.connect();
+                scope.spawn(move || round_trip(stream, vec![n; 200_000]));
+            }
+        });
+        server.stop();
+    }
 }

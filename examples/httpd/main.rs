@@ -128,9 +128,10 @@ fn announce(listener: &TcpListener, server: &Server) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "listening on http://{address}/ (reactor {}, switch {})",
+        "listening on http://{address}/ (reactor {}, switch {}, workers {})",
         runtime.reactor(),
-        runtime.switch()
+        runtime.switch(),
+        runtime.workers()
     )?;
     writeln!(out, "serving {}", server.root.display())?;
     out.flush()

@@ -29,6 +29,13 @@ pub(crate) struct Options {
 
     #[arg(
         long,
+        help = "Threads that run fibers [default: $KAPOK_WORKERS, else one for each processor]",
+        value_name = "N"
+    )]
+    workers: Option<usize>,
+
+    #[arg(
+        long,
         help = "Stack of each connection's fiber [default: $KAPOK_STACK_SIZE, else Kapok's choice]",
         value_name = "BYTES"
     )]
@@ -108,6 +115,9 @@ impl Options {
         }
         if let Some(reactor) = self.reactor {
             runtime = runtime.reactor(reactor);
+        }
+        if let Some(count) = self.workers {
+            runtime = runtime.workers(count);
         }
         if let Some(bytes) = self.stack_size {
             runtime = runtime.stack_size(bytes);

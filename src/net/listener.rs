@@ -94,7 +94,7 @@ impl TcpListener {
     ///
     /// # Errors
     /// As [`bind`](TcpListener::bind); `InvalidInput` for a group of none; `Unsupported` where the kernel does not distribute:
-    /// other systems than Linux, FreeBSD and DragonFly.
+    /// other systems than Linux, FreeBSD and `DragonFly`.
     pub fn bind_group<A: ToSocketAddrs>(address: A, count: usize) -> io::Result<Vec<TcpListener>> {
         if count == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a group of no listeners"));

@@ -43,11 +43,24 @@ pub struct Builder {
 
 /// What all threads of a runtime are to know.
 pub(super) struct Settings {
-    pub(super) config: Config,
+    pub(super) engine: Engine,
+    /// `None` is the best that works.
+    pub(super) reactor: Option<ReactorKind>,
+    pub(super) stack_size: usize,
     pub(super) workers: usize,
     pub(super) thread_name: String,
     pub(super) on_thread_start: Option<Hook>,
     pub(super) on_thread_stop: Option<Hook>,
+}
+
+impl Settings {
+    pub(super) fn config(&self, reactor: ReactorKind) -> Config {
+        Config {
+            engine: self.engine,
+            reactor,
+            stack_size: self.stack_size,
+        }
+    }
 }
 
 impl Builder {
@@ -138,13 +151,11 @@ impl Builder {
             return Err(invalid("thread_name: a thread's name must not have a NUL byte in it"));
         }
         Ok(Settings {
-            config: Config {
-                engine: self.engine.map_or_else(Engine::from_env, Ok)?,
-                reactor: self.reactor.map_or_else(ReactorKind::from_env, |kind| Ok(Some(kind)))?,
-                stack_size: match self.stack_size {
-                    Some(bytes) => stack::check_size(bytes)?,
-                    None => stack_size_from_env()?,
-                },
+            engine: self.engine.map_or_else(Engine::from_env, Ok)?,
+            reactor: self.reactor.map_or_else(ReactorKind::from_env, |kind| Ok(Some(kind)))?,
+            stack_size: match self.stack_size {
+                Some(bytes) => stack::check_size(bytes)?,
+                None => stack_size_from_env()?,
             },
             workers: match self.workers {
                 Some(count) => check_workers(count).map_err(invalid)?,

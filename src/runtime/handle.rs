@@ -89,7 +89,7 @@ impl Handle {
     /// The reactor in use.
     #[must_use]
     pub fn reactor(&self) -> ReactorKind {
-        self.crew.config().reactor.expect("decided when it was started")
+        self.crew.config().reactor
     }
 
     /// How many workers it has: threads that run fibers.

@@ -51,7 +51,7 @@ struct Applicants {
 }
 
 impl Applicants {
-    /// Starts threads, and collects their members. All of them, or none: then these have ended.
+    /// Starts threads, and collects their members. Gives the reactor that they use, if it starts any.
     fn call(
         &mut self,
         settings: &Arc<Settings>,
@@ -71,7 +71,7 @@ impl Applicants {
                     let _leaving = leaving;
                     serve(&theirs, index, reactor, &report, &hired);
                 })
-                .map_err(|error| Failure::Refused(cannot_start(settings, index, &error)))?;
+                .map_err(|error| Failure::Refused(cannot_start(settings, index, error)))?;
             self.threads.push(thread);
             self.crews.push(crew);
             reports.push((index, reported));
@@ -83,7 +83,7 @@ impl Applicants {
                     members.push(member);
                     kind = Some(used);
                 }
-                Err(Failure::Refused(error)) => return Err(Failure::Refused(cannot_start(settings, index, &error))),
+                Err(Failure::Refused(error)) => return Err(Failure::Refused(cannot_start(settings, index, error))),
                 Err(failure) => return Err(failure),
             }
         }
@@ -106,8 +106,11 @@ impl Applicants {
     }
 }
 
-fn cannot_start(settings: &Settings, index: usize, error: &io::Error) -> io::Error {
+fn cannot_start(settings: &Settings, index: usize, error: io::Error) -> io::Error {
     let count = settings.workers;
+    if index == 0 {
+        return error; // it is not their number
+    }
     io::Error::new(
         error.kind(),
         format!(
@@ -173,17 +176,16 @@ pub(super) fn run_with_caller<T>(
 }
 
 fn run_as_first<T>(settings: &Arc<Settings>, f: impl FnOnce(&Worker) -> T) -> Result<(T, thread::Result<()>), Failure> {
-    let mut config = settings.config;
-    let candidate = Candidate::new(config.reactor).map_err(Failure::Refused)?;
+    let candidate = Candidate::new(settings.reactor).map_err(Failure::Refused)?;
     // The first one decides for all.
-    config.reactor = Some(candidate.reactor_kind());
+    let kind = candidate.reactor_kind();
     let mut members = vec![candidate.member()];
     let mut others = Applicants::default();
-    if let Err(failure) = others.call(settings, 1..settings.workers, config.reactor, None, &mut members) {
+    if let Err(failure) = others.call(settings, 1..settings.workers, Some(kind), None, &mut members) {
         others.dismiss();
         return Err(failure);
     }
-    let crew = Arc::new(Crew::new(config, members));
+    let crew = Arc::new(Crew::new(settings.config(kind), members));
     let worker = Worker::new(candidate, Arc::clone(&crew), 0);
     let threads = others.hire(&crew);
     let result = f(&worker);
@@ -207,20 +209,23 @@ pub(super) fn start(settings: &Arc<Settings>) -> io::Result<Background> {
     let ended = Arc::new(Baton::new());
     let leaving = Leaving::new(Arc::clone(&ended));
     let (mut applicants, mut members) = (Applicants::default(), Vec::new());
-    let mut config = settings.config;
-    let called = applicants
-        .call(settings, 0..1, config.reactor, Some(&leaving), &mut members)
-        .and_then(|kind| {
-            config.reactor = kind;
-            applicants.call(settings, 1..settings.workers, kind, Some(&leaving), &mut members)
-        });
-    if let Err(failure) = called {
-        applicants.dismiss();
-        return Err(failure.into_error());
+    let mut call = |indices, reactor| applicants.call(settings, indices, reactor, Some(&leaving), &mut members);
+    // The first one decides for all.
+    let called = call(0..1, settings.reactor).and_then(|kind| {
+        let kind = kind.expect("it has started one");
+        call(1..settings.workers, Some(kind)).map(|_| kind)
+    });
+    match called {
+        Ok(kind) => {
+            let crew = Arc::new(Crew::new(settings.config(kind), members));
+            let threads = applicants.hire(&crew);
+            Ok(Background { crew, threads, ended })
+        }
+        Err(failure) => {
+            applicants.dismiss();
+            Err(failure.into_error())
+        }
     }
-    let crew = Arc::new(Crew::new(config, members));
-    let threads = applicants.hire(&crew);
-    Ok(Background { crew, threads, ended })
 }
 
 /// Held by each thread; the last one that lets go posts the baton.

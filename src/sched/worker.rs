@@ -34,11 +34,11 @@ thread_local! {
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
 }
 
-/// How the workers of a runtime are set up.
+/// What the workers of a runtime have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) engine: Engine,
-    pub(crate) reactor: Option<ReactorKind>,
+    pub(crate) reactor: ReactorKind,
     /// Of fibers that ask for nothing else, in bytes; checked.
     pub(crate) stack_size: usize,
 }

@@ -18,7 +18,7 @@ use crate::support::{says, show};
 fn on_each(f: impl Fn(ReactorKind)) {
     for name in crate::reactors() {
         let kind: ReactorKind = name.parse().expect("a reactor of this build");
-        match Builder::new().reactor(kind).run(|| ()) {
+        match Builder::new().workers(1).reactor(kind).run(|| ()) {
             Ok(()) => f(kind),
             Err(error) => {
                 assert_eq!(kind, ReactorKind::IoUring, "{error}");
@@ -29,7 +29,8 @@ fn on_each(f: impl Fn(ReactorKind)) {
 }
 
 fn run_on<T>(kind: ReactorKind, f: impl FnOnce() -> T) -> T {
-    Builder::new().reactor(kind).run(f).expect("a runtime can be had")
+    let builder = Builder::new().workers(1).reactor(kind);
+    builder.run(f).expect("a runtime can be had")
 }
 
 /// A socket for a connection, made while there are descriptors.

@@ -51,7 +51,7 @@ fn check(step: &str, is_so: bool, otherwise: impl FnOnce() -> String) {
 /// Runs all of it; what has come about.
 pub(crate) fn run() -> Vec<String> {
     injector::begin(Phase::Setup);
-    let result = runtime::Builder::new().stack_size(STACK).run(|| {
+    let result = runtime::Builder::new().workers(1).stack_size(STACK).run(|| {
         injector::begin(Phase::Run);
         for (name, step) in STEPS {
             if let Err(error) = step() {

@@ -79,6 +79,35 @@ fn impossible_stack_sizes() {
 }
 
 #[test]
+fn impossible_numbers_of_workers() {
+    for count in ["0", "1025", "1000000"] {
+        expect_complaint_with("--workers", count, &["workers", count]);
+        expect_complaint(&ANY_PORT, &[("KAPOK_WORKERS", count)], &["KAPOK_WORKERS", count]);
+    }
+    for text in ["-1", "many", "1.5"] {
+        expect_complaint(&ANY_PORT, &[("KAPOK_WORKERS", text)], &["KAPOK_WORKERS", text]);
+        let option = format!("--workers={text}");
+        expect_complaint(&[ANY_PORT[0], ANY_PORT[1], &option], &[], &["--workers"]);
+    }
+}
+
+#[test]
+fn several_workers_serve() {
+    for workers in ["1", "2", "5"] {
+        let site = Site::new();
+        let server = Httpd::serving(&site.root(), &["--workers", workers]);
+        // Idle ones on each worker, beside those that ask for something.
+        let idle: Vec<_> = (0..20).map(|_| server.connect()).collect();
+        for _ in 0..20 {
+            server.get("/hello.txt").expect(200);
+            server.get("/plaintext").expect(200);
+        }
+        drop(idle);
+        server.stop();
+    }
+}
+
+#[test]
 fn addresses_that_cannot_be_listened_on() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -133,6 +162,7 @@ fn help_and_version_are_no_complaints() {
         "--switch",
         "--reactor",
         "--stack-size",
+        "--workers",
         "--max-connections",
         "--access-log",
         "--grace",

@@ -53,6 +53,8 @@ impl Httpd {
             .arg("-c")
             .arg(format!("ulimit -n {count} && exec \"$0\" \"$@\""))
             .arg(example("httpd"))
+            // Each worker has descriptors of its own.
+            .args(["--workers", "1"])
             .args(options);
         Self::launch(command)
     }

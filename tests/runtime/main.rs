@@ -144,7 +144,7 @@ fn run_within_run_is_a_runtime_of_its_own() {
         assert_eq!(inner.unwrap(), 8);
         assert_eq!((outer.0.worker().is_some(), fiber::current().id()), (true, outer.1));
         // And its fibers are those of the outer one again.
-        assert_eq!(spawn(|| fiber::is_fiber()).join().ok(), Some(true));
+        assert_eq!(spawn(fiber::is_fiber).join().ok(), Some(true));
     };
     run(|| {
         check();

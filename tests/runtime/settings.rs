@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use kapok::runtime::{Builder, Handle};
+use kapok::runtime::{Builder, Handle, Runtime};
 use kapok::{Engine, ReactorKind, spawn, stack};
 
 use crate::support::{child, panics, run, says};
@@ -61,7 +61,12 @@ fn empty_variables_are_unset() {
     let ended = child::alone(
         test,
         |command| {
-            command.envs([("KAPOK_SWITCH", ""), ("KAPOK_REACTOR", ""), ("KAPOK_STACK_SIZE", "")]);
+            command.envs([
+                ("KAPOK_SWITCH", ""),
+                ("KAPOK_REACTOR", ""),
+                ("KAPOK_STACK_SIZE", ""),
+                ("KAPOK_WORKERS", ""),
+            ]);
         },
         || {
             run(|| {
@@ -163,11 +168,73 @@ fn stack_sizes_that_make_no_sense_are_errors() {
 }
 
 #[test]
+fn variable_sets_the_number_of_workers() {
+    let test = "settings::variable_sets_the_number_of_workers";
+    for value in ["1", "2", "7"] {
+        with_variable(test, "KAPOK_WORKERS", value, || {
+            let workers = || Handle::current().workers().to_string();
+            assert_eq!(run(workers), std::env::var("KAPOK_WORKERS").unwrap());
+            assert_eq!(
+                Runtime::new().unwrap().run(workers),
+                std::env::var("KAPOK_WORKERS").unwrap()
+            );
+            // The builder knows better.
+            assert_eq!(Builder::new().workers(3).run(workers).unwrap(), "3");
+        });
+        if child::is_child(test) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn without_a_number_there_is_a_worker_for_each_processor() {
+    let test = "settings::without_a_number_there_is_a_worker_for_each_processor";
+    let ended = child::alone(
+        test,
+        |command| {
+            command.env_remove("KAPOK_WORKERS");
+        },
+        || {
+            let processors = std::thread::available_parallelism().unwrap().get().min(1024);
+            assert_eq!(run(|| Handle::current().workers()), processors);
+            assert_eq!(Runtime::new().unwrap().handle().workers(), processors);
+        },
+    );
+    if let Some(ended) = ended {
+        ended.success();
+    }
+}
+
+#[test]
+fn numbers_of_workers_that_make_no_sense_are_errors() {
+    let test = "settings::numbers_of_workers_that_make_no_sense_are_errors";
+    for value in ["0", "1025", "99999999999999999999999", "-1", "2x", "two", " 2"] {
+        with_variable(test, "KAPOK_WORKERS", value, || {
+            let value = std::env::var("KAPOK_WORKERS").unwrap();
+            refuses(ErrorKind::InvalidInput, &["KAPOK_WORKERS", &value]);
+            says(&Runtime::new().unwrap_err().to_string(), &["KAPOK_WORKERS", &value]);
+            assert_eq!(Builder::new().workers(2).run(|| 1).unwrap(), 1);
+        });
+        if child::is_child(test) {
+            return;
+        }
+    }
+    for count in [0, 1025, usize::MAX] {
+        let mut ran = false;
+        let error = Builder::new().workers(count).run(|| ran = true).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        says(&error.to_string(), &["workers", &count.to_string(), "1024"]);
+        assert!(!ran);
+    }
+}
+
+#[test]
 fn variable_that_is_no_text_is_an_error() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let test = "settings::variable_that_is_no_text_is_an_error";
-    for name in ["KAPOK_SWITCH", "KAPOK_REACTOR", "KAPOK_STACK_SIZE"] {
+    for name in ["KAPOK_SWITCH", "KAPOK_REACTOR", "KAPOK_STACK_SIZE", "KAPOK_WORKERS"] {
         let ended = child::alone(
             test,
             |command| {

@@ -67,7 +67,7 @@ fn one_file_is_read_from_all_sides() {
 fn scopes_lend_to_other_workers() {
     run_on(3, || {
         for round in 0..200 {
-            let mut numbers = vec![0_usize; 12];
+            let mut numbers = [0_usize; 12];
             let (total, text) = (AtomicUsize::new(0), format!("round {round}"));
             fiber::scope(|scope| {
                 for (i, number) in numbers.iter_mut().enumerate() {
