@@ -31,7 +31,7 @@ struct Options {
     /// I/O interface of the kernel, such as epoll or poll
     #[arg(long, value_name = "NAME", value_parser = |s: &str| s.parse::<ReactorKind>().map_err(|e| e.to_string()))]
     reactor: Option<ReactorKind>,
-    /// Threads that run fibers; one for each processor if $KAPOK_WORKERS does not say otherwise
+    /// Threads that run fibers; by default one for each processor
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
 }

@@ -57,14 +57,16 @@ fn fibers_that_come_one_by_one() {
 
 #[test]
 fn connections_of_one_listener() {
-    const COUNT: usize = 400;
+    // Both ends of each are descriptors of this process.
+    let limit = rlimit::increase_nofile_limit(4_096).unwrap();
+    let count = usize::try_from(limit / 4).unwrap().min(1_000);
     run_on(2, || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = spawn(move || {
             let fibers: Vec<_> = listener
                 .incoming()
-                .take(COUNT)
+                .take(count)
                 .map(|stream| {
                     let mut stream = stream.unwrap();
                     spawn(move || {
@@ -85,7 +87,7 @@ fn connections_of_one_listener() {
         });
         // Clients of threads: they are not to be counted among the fibers.
         kapok::blocking(|| {
-            let mut clients: Vec<_> = (0..COUNT)
+            let mut clients: Vec<_> = (0..count)
                 .map(|_| {
                     let mut client = std::net::TcpStream::connect(address).unwrap();
                     client.write_all(b"hello").unwrap();
