@@ -23,8 +23,16 @@ const WORKS: &[(&str, Work)] = &[
     ("switch, there and back, no runtime", resume),
     ("yield_now, 2 fibers", |engine, n| yields(engine, 2, n)),
     ("yield_now, 1000 fibers", |engine, n| yields(engine, 1000, n)),
-    ("spawn + join, one by one", spawn_one_by_one),
-    ("spawn + join, batches of 1000", spawn_in_batches),
+    ("spawn + join, one by one", |engine, n| spawn_one_by_one(engine, 1, n)),
+    ("spawn + join, batches of 1000", |engine, n| {
+        spawn_in_batches(engine, 1, n)
+    }),
+    ("the same, 2 workers, one by one", |engine, n| {
+        spawn_one_by_one(engine, 2, n)
+    }),
+    ("the same, 2 workers, batches of 1000", |engine, n| {
+        spawn_in_batches(engine, 2, n)
+    }),
     ("Baton, there and back", baton),
     ("sleep set up and fired, 1000 fibers", sleeps),
     ("Baton, there and back, 2 workers", baton_across),
@@ -59,11 +67,12 @@ fn nanoseconds_each(begin: Instant, n: u32) -> f64 {
 }
 
 fn in_runtime<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
-    Builder::new()
-        .switch(engine)
-        .workers(1)
-        .run(f)
-        .expect("the runtime starts")
+    on_workers(1, engine, f)
+}
+
+fn on_workers<T>(workers: usize, engine: Engine, f: impl FnOnce() -> T) -> T {
+    let runtime = Builder::new().switch(engine).workers(workers);
+    runtime.run(f).expect("the runtime starts")
 }
 
 fn resume(engine: Engine, n: u32) -> f64 {
@@ -92,8 +101,8 @@ fn yields(engine: Engine, fibers: u32, n: u32) -> f64 {
     })
 }
 
-fn spawn_one_by_one(engine: Engine, n: u32) -> f64 {
-    in_runtime(engine, || {
+fn spawn_one_by_one(engine: Engine, workers: usize, n: u32) -> f64 {
+    on_workers(workers, engine, || {
         let begin = Instant::now();
         for i in 0..n {
             black_box(kapok::spawn(move || i).join().expect("no panic"));
@@ -102,8 +111,8 @@ fn spawn_one_by_one(engine: Engine, n: u32) -> f64 {
     })
 }
 
-fn spawn_in_batches(engine: Engine, n: u32) -> f64 {
-    in_runtime(engine, || {
+fn spawn_in_batches(engine: Engine, workers: usize, n: u32) -> f64 {
+    on_workers(workers, engine, || {
         let begin = Instant::now();
         for _ in 0..n / 1000 {
             let handles: Vec<_> = (0..1000).map(|i| kapok::spawn(move || i)).collect();
