@@ -45,7 +45,15 @@ pub type ThreadId = FiberId;
 
 /// Starts a fiber. As [`std::thread::spawn`].
 ///
-/// It begins to run when the caller waits for something. The runtime ends when all fibers have ended, joined or not.
+/// It begins to run when a worker has time for it: another one at once, or the caller's own when the caller waits for something.
+/// The runtime ends when all fibers have ended, joined or not.
+///
+/// What belongs to one thread cannot come along; [`spawn_local`] takes it.
+///
+/// ```compile_fail,E0277
+/// let not_send = std::rc::Rc::new(5);
+/// kapok::run(|| kapok::spawn(move || *not_send).join().unwrap());
+/// ```
 ///
 /// # Panics
 /// Outside of a runtime.
@@ -60,7 +68,7 @@ where
         .unwrap_or_else(|error| panic!("kapok::spawn: {error}"))
 }
 
-/// Starts a fiber on the caller's own thread, with work that need not be `Send`.
+/// Starts a fiber on the caller's own thread, with work that need not be `Send`. It begins when the caller waits for something.
 ///
 /// ```
 /// use std::{cell::Cell, rc::Rc};

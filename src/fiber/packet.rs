@@ -31,7 +31,8 @@ const ENDED: u8 = 1;
 const DETACHED: u8 = 2;
 
 /// # Invariant
-/// `work` is touched by the owner of the scheduler's reference alone, on one thread. `result` is touched by the fiber
+/// `work` is touched by the owner of the scheduler's reference alone: on the thread that made it, or, where it is `Send` and
+/// has not started, on the thread that owns that reference now. `result` is touched by the fiber
 /// while the state is not `ENDED`, and by the `JoinHandle` once it is; the one that finds the other gone drops it.
 pub(super) struct Packet<F, T> {
     identity: Identity,
@@ -41,7 +42,8 @@ pub(super) struct Packet<F, T> {
     ended: Baton,
 }
 
-// SAFETY: `F` and `T` are reached as the invariant says: `F` only by the scheduler's thread, which drops it there;
+// SAFETY: `F` and `T` are reached as the invariant says: `F` only by the thread that starts the fiber, which drops it there, and
+// which is another one only if it came through `Builder::spawn` or `spawn_in`, where it is `Send`;
 // `T` by the fiber's thread and the `JoinHandle`'s, which is `Send` only where `T` is. The rest is `Sync` by itself.
 unsafe impl<F, T> Send for Packet<F, T> {}
 // SAFETY: as above.

@@ -31,7 +31,8 @@ pub use handle::{Handle, WorkerStats};
 /// ```
 ///
 /// Within a fiber it begins a runtime within a runtime, whose first worker is the fiber's thread, on the fiber's stack: the
-/// other fibers of that thread wait until it has ended, so it must not wait for them. [`Runtime`] has no such limit.
+/// other fibers of that thread wait until it has ended, so it must not wait for them, and the stack has to have room for a
+/// worker: the default size has. [`Runtime`] has no such limits.
 ///
 /// # Errors
 /// Only for what is wrong with the set-up: a variable with a value that this build does not know, a kernel that refuses

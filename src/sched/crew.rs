@@ -227,7 +227,7 @@ impl Crew {
         !self.injector.is_empty() || !self.members[index].post.is_empty()
     }
 
-    /// Takes the post of `index`, or some of what plain threads have spawned; says how many.
+    /// Takes some of the post of `index`, or some of what plain threads have spawned; says how many.
     pub(super) fn take_post(&self, index: usize, into: &mut Vec<Fresh>) -> usize {
         match self.members[index].post.take_half(usize::MAX, into) {
             0 => self.injector.take_half(MAX_BATCH, into),
