@@ -28,6 +28,8 @@ impl Protocol {
 pub(crate) struct Load {
     pub(crate) protocol: Protocol,
     pub(crate) connections: usize,
+    /// How many requests are to be sent in a second. `None`: the next one as soon as the last one was answered.
+    pub(crate) rate: Option<u32>,
 }
 
 /// Those that are measured unless others are named. One connection measures how long waking up takes, so it ranks nobody.
@@ -37,16 +39,32 @@ impl FromStr for Load {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Load, String> {
-        let error = || format!("a load is echo-N, http-N or stream-N, with N connections: not {name}");
-        let (protocol, connections) = name.split_once('-').ok_or_else(error)?;
+        let error = || {
+            format!(
+                "a load is echo-N, http-N or stream-N, with N connections; echo-N@R or http-N@R with R requests in a \
+                 second: not {name}"
+            )
+        };
+        let (protocol, rest) = name.split_once('-').ok_or_else(error)?;
+        let (connections, rate) = match rest.split_once('@') {
+            Some((connections, rate)) => (connections, Some(rate.parse().map_err(|_| error())?)),
+            None => (rest, None),
+        };
         let protocol = match protocol {
             "echo" => Protocol::Echo,
             "http" => Protocol::Http,
             "stream" => Protocol::Stream,
             _ => return Err(error()),
         };
+        if matches!(rate, Some(0)) || rate.is_some() && protocol == Protocol::Stream {
+            return Err(error());
+        }
         match connections.parse() {
-            Ok(connections @ 1..=20_000) => Ok(Load { protocol, connections }),
+            Ok(connections @ 1..=20_000) => Ok(Load {
+                protocol,
+                connections,
+                rate,
+            }),
             _ => Err(error()),
         }
     }
@@ -59,6 +77,10 @@ impl std::fmt::Display for Load {
             Protocol::Http => "http",
             Protocol::Stream => "stream",
         };
-        write!(f, "{protocol}-{}", self.connections)
+        write!(f, "{protocol}-{}", self.connections)?;
+        match self.rate {
+            Some(rate) => write!(f, "@{rate}"),
+            None => Ok(()),
+        }
     }
 }

@@ -8,6 +8,7 @@ mod epoll;
 mod exchange;
 mod figures;
 mod meter;
+mod pace;
 mod stream;
 
 use std::io::{self, ErrorKind};
@@ -20,13 +21,15 @@ use crate::loads::{Load, Protocol};
 use crate::options::Generator;
 use epoll::Epoll;
 use meter::Meter;
+use pace::Pace;
 
 /// For how many nanoseconds a server may leave all connections without an answer.
 const PATIENCE: u64 = 20_000_000_000;
 
 /// One connection, driven by what the kernel says of it.
 trait Client: Sized {
-    fn new(stream: TcpStream, number: u64) -> Self;
+    /// `eager`: `send` is called whenever something was received.
+    fn new(stream: TcpStream, number: u64, eager: bool) -> Self;
 
     fn stream(&self) -> &TcpStream;
 
@@ -40,15 +43,16 @@ trait Client: Sized {
 /// Puts the server under `load` for the times that `options` say, and prints the figures.
 pub(crate) fn run(load: &Load, options: &Generator) -> io::Result<()> {
     let figures = match load.protocol {
-        Protocol::Echo => drive::<exchange::Echo>(load.connections, options),
-        Protocol::Http => drive::<exchange::Http>(load.connections, options),
-        Protocol::Stream => drive::<stream::Stream>(load.connections, options),
+        Protocol::Echo => drive::<exchange::Echo>(load, options),
+        Protocol::Http => drive::<exchange::Http>(load, options),
+        Protocol::Stream => drive::<stream::Stream>(load, options),
     }?;
     println!("{figures}");
     Ok(())
 }
 
-fn drive<C: Client>(connections: usize, options: &Generator) -> io::Result<Figures> {
+fn drive<C: Client>(load: &Load, options: &Generator) -> io::Result<Figures> {
+    let connections = load.connections;
     let mut epoll = Epoll::new()?;
     let mut clients = Vec::with_capacity(connections);
     for number in 0..connections {
@@ -57,15 +61,23 @@ fn drive<C: Client>(connections: usize, options: &Generator) -> io::Result<Figur
         stream.set_nonblocking(true)?;
         epoll::reset_on_close(&stream)?;
         epoll.add(&stream, number)?;
-        clients.push(C::new(stream, number as u64));
+        clients.push(C::new(stream, number as u64, load.rate.is_none()));
     }
     let mut meter = Meter::new(options)?;
-    for client in &mut clients {
-        client.send(&meter)?;
+    let mut pace = load.rate.map(|rate| Pace::new(connections, rate, meter.now()));
+    if pace.is_none() {
+        for client in &mut clients {
+            client.send(&meter)?;
+        }
     }
     let mut last_event = meter.now();
     while !meter.is_over()? {
-        let timeout = if options.spin {
+        if let Some(pace) = &mut pace {
+            while let Some(number) = pace.next_due(meter.now()) {
+                clients[number].send(&meter)?;
+            }
+        }
+        let timeout = if options.spin || pace.is_some() {
             Duration::ZERO
         } else {
             Duration::from_nanos(PATIENCE)
@@ -77,7 +89,9 @@ fn drive<C: Client>(connections: usize, options: &Generator) -> io::Result<Figur
             if event.readable {
                 client.receive(&mut meter)?;
             }
-            client.send(&meter)?;
+            if pace.is_none() {
+                client.send(&meter)?;
+            }
         }
         if !idle {
             last_event = meter.now();

@@ -25,7 +25,7 @@ pub(super) struct Stream {
 }
 
 impl Client for Stream {
-    fn new(stream: TcpStream, _number: u64) -> Self {
+    fn new(stream: TcpStream, _number: u64, _eager: bool) -> Self {
         let mut message = [0; MESSAGE];
         message[16..].copy_from_slice(&FILLING);
         Stream {
