@@ -26,7 +26,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds)]
     pub(crate) warm_up: Duration,
 
-    /// Loads, such as echo-64 or http-1000
+    /// Loads, such as echo-64 or http-1000; echo-1000@140000 with so many requests in a second
     #[arg(long = "load", value_name = "NAMES", value_delimiter = ',', default_values = loads::ALL)]
     pub(crate) loads: Vec<Load>,
 
