@@ -1,7 +1,7 @@
 //! Runtimes in the background, several at once, and the ways into them.
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -147,16 +147,16 @@ fn fiber_has_a_runtime_of_its_own() {
     run_on(2, || {
         let outer = Handle::current();
         let runtime = start(2);
-        let (home, neighbour) = (outer.worker(), Arc::new(AtomicBool::new(false)));
+        let (home, neighbour) = (outer.worker(), Arc::new(Baton::new()));
         let theirs = Arc::clone(&neighbour);
-        drop(kapok::spawn_local(move || theirs.store(true, Ordering::SeqCst)));
+        drop(kapok::spawn_local(move || theirs.post()));
         let back = outer.clone();
-        // This fiber is suspended meanwhile, and its neighbour runs.
+        // This fiber is suspended meanwhile, or its neighbour would never run.
         let told = runtime.run(move || {
+            neighbour.wait();
             assert!(back.worker().is_none());
             back.spawn(|| Handle::current().workers()).unwrap().join().unwrap()
         });
-        assert!(neighbour.load(Ordering::SeqCst));
         assert_eq!((told, outer.worker()), (2, home));
         // Dropped by a fiber, which is suspended, too.
         let waits = runtime
