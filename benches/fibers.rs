@@ -5,11 +5,13 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kapok::coroutine::Coroutine;
+use kapok::local::Inherited;
 use kapok::runtime::Builder;
 use kapok::sync::Baton;
 use kapok::{Engine, fiber, stack};
@@ -25,7 +27,22 @@ const WORKS: &[(&str, Work)] = &[
     ("spawn + join, batches of 1000", spawn_in_batches),
     ("Baton, there and back", baton),
     ("sleep set up and fired, 1000 fibers", sleeps),
+    ("thread_local, get and set", |engine, n| {
+        count_up(engine, n, || ON_THREAD.set(ON_THREAD.get() + 1))
+    }),
+    ("fiber_local, get and set", |engine, n| {
+        count_up(engine, n, || OF_FIBER.set(OF_FIBER.get() + 1))
+    }),
+    ("fiber_local, on a plain thread", |_, n| {
+        each(n, || OF_FIBER.set(OF_FIBER.get() + 1))
+    }),
+    ("Inherited, get", inherited),
+    ("spawn + join, with a fiber_local", spawn_with_local),
 ];
+
+thread_local!(static ON_THREAD: Cell<u32> = const { Cell::new(0) });
+kapok::fiber_local!(static OF_FIBER: Cell<u32> = const { Cell::new(0) });
+static INHERITED: Inherited<u32> = Inherited::new();
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
@@ -55,6 +72,30 @@ fn nanoseconds_each(begin: Instant, n: u32) -> f64 {
 
 fn in_runtime<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
     Builder::new().switch(engine).run(f).expect("the runtime starts")
+}
+
+fn each(n: u32, f: impl Fn()) -> f64 {
+    let begin = Instant::now();
+    for _ in 0..n {
+        black_box(&f)();
+    }
+    nanoseconds_each(begin, n)
+}
+
+fn count_up(engine: Engine, n: u32, f: impl Fn()) -> f64 {
+    in_runtime(engine, || each(n, f))
+}
+
+fn inherited(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        INHERITED.with_value(1, || each(n, || _ = black_box(INHERITED.get())))
+    })
+}
+
+fn spawn_with_local(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        each(n, || kapok::spawn(|| OF_FIBER.set(1)).join().expect("no panic"))
+    })
 }
 
 fn resume(engine: Engine, n: u32) -> f64 {

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::baton::Baton;
+use crate::local::Context;
 use crate::sched::Worker;
 
 /// At most so many threads at once. They wait for disks and name servers, not for processors.
@@ -45,12 +46,12 @@ where
     if Worker::with_fiber(|here| here.is_none()) {
         return f();
     }
-    let done = Baton::new();
+    let (done, inherited) = (Baton::new(), Context::current());
     let mut result: Option<thread::Result<T>> = None;
     let work: Box<dyn FnOnce() + Send + '_> = {
         let (done, result) = (&done, SendPtr(&raw mut result));
         Box::new(move || {
-            let value = panic::catch_unwind(AssertUnwindSafe(f));
+            let value = panic::catch_unwind(AssertUnwindSafe(|| inherited.within(f)));
             let result = result; // the whole of it, and not its field, which is not `Send`
             // SAFETY: the frame of `blocking` waits for the post below, and looks at the result only afterwards.
             unsafe { *result.0 = Some(value) };

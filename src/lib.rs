@@ -7,6 +7,7 @@ pub mod coroutine;
 mod ffi;
 pub mod fiber;
 pub mod fs;
+pub mod local;
 pub mod net;
 mod perform;
 mod reactor;

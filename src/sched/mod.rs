@@ -19,7 +19,7 @@ mod timers;
 mod wait;
 mod worker;
 
-pub(crate) use control::FiberRef;
+pub(crate) use control::{FiberRef, Kept};
 pub(crate) use inbox::{Inbox, WakeUp};
 pub(crate) use task::Task;
 pub(crate) use wait::wake;

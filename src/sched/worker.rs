@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::abort::AbortOnUnwind;
 use super::carrier::Carrier;
-use super::control::{FiberRef, Slab};
+use super::control::{FiberRef, Kept, Slab};
 use super::inbox::Inbox;
 use super::task::Task;
 use super::timers::Timers;
@@ -104,6 +104,15 @@ impl Worker {
         Worker::with(|worker| {
             let here = worker.and_then(|worker| worker.current.get().map(|fiber| (worker, fiber)));
             f(here.filter(|_| !std::thread::panicking()))
+        })
+    }
+
+    /// Calls `f`, which must not run anybody else's code, with what is kept with the fiber that calls; `None` outside of fibers.
+    #[inline]
+    pub(crate) fn with_kept<R>(f: impl FnOnce(Option<&Kept>) -> R) -> R {
+        Worker::with(|worker| {
+            let fiber = worker.and_then(|worker| worker.current.get());
+            f(fiber.as_ref().map(|fiber| &fiber.block().kept))
         })
     }
 
