@@ -155,6 +155,11 @@ impl Context {
         })
     }
 
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Calls `f`, during which the calling fiber or thread has these values and no others.
     pub fn within<F, R>(&self, f: F) -> R
     where

@@ -17,13 +17,20 @@ pub use key::{AccessError, LocalKey};
 use std::panic::{self, AssertUnwindSafe};
 
 /// Begins a fiber, in that fiber: it has inherited this.
+#[inline]
 pub(crate) fn begin(inherited: Context) {
-    drop(inherited.install());
+    if !inherited.is_empty() {
+        drop(inherited.install());
+    }
 }
 
 /// Ends a fiber, in that fiber: drops everything of it, which may wait, and panics with nothing. Nobody else's code may run in
 /// it afterwards.
+#[inline]
 pub(crate) fn end() {
+    if table::end_if_unused() {
+        return;
+    }
     table::drop_values();
     drop(Context::default().install());
     // That may have made new ones.

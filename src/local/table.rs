@@ -296,6 +296,18 @@ fn push(kept: Option<&Kept>, header: NonNull<Header>) {
     newest.set(Some(header));
 }
 
+/// As [`end`], for a fiber that neither has values nor inherits any; false for all others.
+#[inline]
+pub(super) fn end_if_unused() -> bool {
+    Worker::with_kept(|kept| {
+        let unused = kept.filter(|kept| kept.locals.get().is_null() && kept.inherited.get().is_null());
+        unused.is_some_and(|kept| {
+            kept.locals.set(ptr::without_provenance(GONE));
+            true
+        })
+    })
+}
+
 /// Frees what [`drop_values`] has left; from now on everything of this fiber is gone.
 pub(super) fn end() {
     let table = Worker::with_kept(|kept| {
