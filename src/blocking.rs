@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::baton::Baton;
 use crate::local::Context;
+use crate::no_suspend;
 use crate::sched::Worker;
 
 /// At most so many threads at once. They wait for disks and name servers, not for processors.
@@ -46,6 +47,8 @@ where
     if Worker::with_fiber(|here| here.is_none()) {
         return f();
     }
+    // The wait below must not be refused: what it is lent to is on its way then.
+    no_suspend::check();
     let (done, inherited) = (Baton::new(), Context::current());
     let mut result: Option<thread::Result<T>> = None;
     let work: Box<dyn FnOnce() + Send + '_> = {

@@ -13,6 +13,7 @@ mod abort;
 mod carrier;
 mod control;
 mod inbox;
+pub(crate) mod slots;
 mod switch;
 mod task;
 mod timers;

@@ -15,9 +15,11 @@ use super::abort::AbortOnUnwind;
 use super::carrier::Carrier;
 use super::control::{FiberRef, Kept, Slab};
 use super::inbox::Inbox;
+use super::slots;
 use super::task::Task;
 use super::timers::Timers;
 use crate::context::{Engine, Handle};
+use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
 use crate::stack::Pool;
 use crate::sys;
@@ -169,11 +171,14 @@ impl Worker {
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
         let outer = CURRENT.replace(self);
-        while self.live.get() > 0 {
-            self.turn();
-            self.budget.set(BUDGET);
-            self.leave(&self.thread, None);
-        }
+        let mut run = || {
+            while self.live.get() > 0 {
+                self.turn();
+                self.budget.set(BUDGET);
+                self.leave(&self.thread, None);
+            }
+        };
+        no_suspend::outside(|| slots::around(&mut run));
         CURRENT.set(outer);
         abort.disarm();
     }
