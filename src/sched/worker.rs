@@ -171,16 +171,18 @@ impl Worker {
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
         let outer = CURRENT.replace(self);
-        let mut run = || {
-            while self.live.get() > 0 {
-                self.turn();
-                self.budget.set(BUDGET);
-                self.leave(&self.thread, None);
-            }
-        };
-        no_suspend::outside(|| slots::around(&mut run));
+        no_suspend::outside(|| slots::around(&mut || self.run_all()));
         CURRENT.set(outer);
         abort.disarm();
+    }
+
+    #[inline(never)]
+    fn run_all(&self) {
+        while self.live.get() > 0 {
+            self.turn();
+            self.budget.set(BUDGET);
+            self.leave(&self.thread, None);
+        }
     }
 
     /// True while this thread runs fibers of this or another worker.
