@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod baton;
-mod blocking;
+pub mod blocking;
 mod context;
 pub mod coroutine;
 mod ffi;

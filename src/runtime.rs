@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::panic::resume_unwind;
 
+use crate::blocking;
 use crate::context::Engine;
 use crate::fiber;
 use crate::reactor::ReactorKind;
@@ -15,11 +16,12 @@ use crate::stack;
 /// `f` is the root: it may spawn others, which may outlive it; `run` waits for them all. It sets up what the environment
 /// asks for:
 ///
-/// | variable           | value                          | unset           |
-/// |--------------------|--------------------------------|-----------------|
-/// | `KAPOK_SWITCH`     | the name of an [`Engine`]      | `setjmp`        |
-/// | `KAPOK_REACTOR`    | the name of a [`ReactorKind`]  | the best        |
-/// | `KAPOK_STACK_SIZE` | bytes                          | 262144          |
+/// | variable                 | value                                        | unset           |
+/// |--------------------------|----------------------------------------------|-----------------|
+/// | `KAPOK_SWITCH`           | the name of an [`Engine`]                    | `setjmp`        |
+/// | `KAPOK_REACTOR`          | the name of a [`ReactorKind`]                | the best        |
+/// | `KAPOK_STACK_SIZE`       | bytes                                        | 262144          |
+/// | `KAPOK_BLOCKING_THREADS` | see [`max_threads`](crate::blocking::max_threads) | 64         |
 ///
 /// ```
 /// let answer = kapok::run(|| kapok::spawn(|| 6 * 7).join().unwrap())?;
@@ -110,6 +112,7 @@ impl Builder {
     }
 
     fn config(self) -> io::Result<Config> {
+        blocking::read_env()?;
         Ok(Config {
             engine: self.engine.map_or_else(Engine::from_env, Ok)?,
             reactor: self.reactor.map_or_else(ReactorKind::from_env, |kind| Ok(Some(kind)))?,
