@@ -21,14 +21,14 @@
 //!
 //! A coroutine stays on the thread that made it: what lies on its stack need not be `Send`.
 //!
-//! ```compile_fail
+//! ```compile_fail,E0277
 //! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| ()).unwrap();
 //! std::thread::spawn(move || drop(coroutine)); // a coroutine is not `Send`
 //! ```
 //!
 //! It borrows nothing, so that leaking it is harmless.
 //!
-//! ```compile_fail
+//! ```compile_fail,E0373
 //! let local = String::new();
 //! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| println!("{local}")); // `local` is borrowed
 //! ```

@@ -18,6 +18,11 @@ pub mod stack;
 pub mod sync;
 mod sys;
 
+/// Has the examples of that document compiled, or refused.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/soundness.md")]
+mod soundness {}
+
 pub use blocking::blocking;
 pub use context::Engine;
 pub use fiber::{scope, spawn, spawn_local};

@@ -7,7 +7,7 @@
 //! # Where it hangs
 //! The bound is where work may wait for other work in vain: when all threads of the pool are taken by work that waits for
 //! something which only work still in line would bring about (for a fiber that is itself in `blocking`, for instance, by a
-//! [`Baton`](crate::sync::Baton), a channel or a lock). Whatever waits for other work is better done by fibers, which have no
+//! `Baton`, a channel or a lock). Whatever waits for other work is better done by fibers, which have no
 //! bound. To call `blocking` within `blocking` is harmless: the inner work is done right there, since a thread of the pool is in
 //! no fiber.
 
