@@ -22,7 +22,7 @@
 //! A coroutine stays on the thread that made it: what lies on its stack need not be `Send`.
 //!
 //! ```compile_fail,E0277
-//! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| ()).unwrap();
+//! let coroutine = kapok::coroutine::Coroutine::<(), (), ()>::new(|_, ()| ()).unwrap();
 //! std::thread::spawn(move || drop(coroutine)); // a coroutine is not `Send`
 //! ```
 //!
@@ -30,7 +30,7 @@
 //!
 //! ```compile_fail,E0373
 //! let local = String::new();
-//! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| println!("{local}")); // `local` is borrowed
+//! let coroutine = kapok::coroutine::Coroutine::<(), (), ()>::new(|_, ()| println!("{local}")); // `local` is borrowed
 //! ```
 
 #![allow(unsafe_code, reason = "switches stacks")]
