@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use kapok::coroutine::{Coroutine, CoroutineState};
@@ -15,7 +15,7 @@ use kapok::net::{TcpListener, TcpStream, ToSocketAddrs};
 use kapok::sync::Baton;
 use kapok::{Engine, blocking, fiber, no_suspend, spawn};
 
-use support::{OnDrop, panics, run, run_with, says, watchdog};
+use support::{OnDrop, child, panics, run, run_with, says, watchdog};
 
 const SOON: Duration = Duration::from_millis(1);
 
@@ -98,18 +98,26 @@ fn a_refused_call_has_changed_nothing() {
 
 #[test]
 fn turn_at_a_file_is_not_lost() {
-    run(|| {
-        let temporary = tempfile::NamedTempFile::new().unwrap();
-        let mut options = kapok::fs::OpenOptions::new();
-        let file = Arc::new(options.read(true).write(true).open(temporary.path()).unwrap());
-        let writer = Arc::clone(&file);
-        let writes = spawn(move || (&*writer).write(&[b'x'; 100_000]));
-        // It has its turn until it goes on, which it cannot before this fiber waits.
-        fiber::yield_now();
-        refused(|| (&*file).read(&mut [0; 10]));
-        assert_eq!(writes.join().unwrap().unwrap(), 100_000);
-        (&*file).rewind().unwrap();
-        assert_eq!((&*file).read(&mut [0; 10]).unwrap(), 10);
+    child::undisturbed("turn_at_a_file_is_not_lost", || {
+        run(|| {
+            let temporary = tempfile::NamedTempFile::new().unwrap();
+            let mut options = kapok::fs::OpenOptions::new();
+            let file = Arc::new(options.read(true).write(true).open(temporary.path()).unwrap());
+            // The one thread of the pool is taken, so that the writer, whose turn it is, has to wait, on all reactors.
+            blocking::set_max_threads(1);
+            let (gate, shut) = mpsc::channel::<()>();
+            let busy = spawn(move || blocking(move || shut.recv().unwrap_err()));
+            fiber::yield_now();
+            let writer = Arc::clone(&file);
+            let writes = spawn(move || (&*writer).write(&[b'x'; 100_000]));
+            fiber::yield_now();
+            refused(|| (&*file).read(&mut [0; 10]));
+            drop(gate);
+            busy.join().unwrap();
+            assert_eq!(writes.join().unwrap().unwrap(), 100_000);
+            (&*file).rewind().unwrap();
+            assert_eq!((&*file).read(&mut [0; 10]).unwrap(), 10);
+        });
     });
 }
 
