@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use kapok::coroutine::Coroutine;
@@ -38,6 +38,8 @@ const WORKS: &[(&str, Work)] = &[
     }),
     ("Inherited, get", inherited),
     ("spawn + join, with a fiber_local", spawn_with_local),
+    // The last one: a slot stays registered.
+    ("yield_now, 2 fibers, one per_fiber slot", yields_with_a_slot),
 ];
 
 thread_local!(static ON_THREAD: Cell<u32> = const { Cell::new(0) });
@@ -56,7 +58,7 @@ fn main() {
                 figures.push(work(engine, n));
             }
         }
-        print!("{name:<38}");
+        print!("{name:<40}");
         for (figures, engine) in figures.iter_mut().zip(&engines) {
             figures.sort_by(f64::total_cmp);
             let (min, median, max) = (figures[0], figures[rounds / 2], figures[rounds - 1]);
@@ -122,6 +124,12 @@ fn yields(engine: Engine, fibers: u32, n: u32) -> f64 {
         handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
         nanoseconds_each(begin, each * fibers)
     })
+}
+
+fn yields_with_a_slot(engine: Engine, n: u32) -> f64 {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| kapok::local::per_fiber(&ON_THREAD));
+    yields(engine, 2, n)
 }
 
 fn spawn_one_by_one(engine: Engine, n: u32) -> f64 {

@@ -71,8 +71,8 @@ where
 /// kapok::local::on_switch(|| OPEN_SPANS.take(), |spans| OPEN_SPANS.set(spans));
 /// ```
 ///
-/// It holds for the whole process, from now on and for good. Every suspension of every fiber then costs a few nanoseconds more
-/// for each registration. A coroutine's own switches are no suspensions.
+/// It holds for the whole process, from now on and for good, and every suspension of every fiber then costs more, some tens of
+/// nanoseconds. A coroutine's own switches are no suspensions.
 ///
 /// # Aborts
 /// A panic in one of the two ends the process, and so does an attempt to wait there: a suspension cannot be abandoned.
