@@ -5,13 +5,15 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+use std::cell::Cell;
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Instant;
 
 use kapok::coroutine::Coroutine;
+use kapok::local::Inherited;
 use kapok::runtime::Builder;
 use kapok::sync::Baton;
 use kapok::{Engine, fiber, stack};
@@ -37,7 +39,24 @@ const WORKS: &[(&str, Work)] = &[
     ("sleep set up and fired, 1000 fibers", sleeps),
     ("Baton, there and back, 2 workers", baton_across),
     ("std's park, there and back, 2 threads", threads_across),
+    ("thread_local, get and set", |engine, n| {
+        count_up(engine, n, || ON_THREAD.set(ON_THREAD.get() + 1))
+    }),
+    ("fiber_local, get and set", |engine, n| {
+        count_up(engine, n, || OF_FIBER.set(OF_FIBER.get() + 1))
+    }),
+    ("fiber_local, on a plain thread", |_, n| {
+        each(n, || OF_FIBER.set(OF_FIBER.get() + 1))
+    }),
+    ("Inherited, get", inherited),
+    ("spawn + join, with a fiber_local", spawn_with_local),
+    // The last one: a slot stays registered.
+    ("yield_now, 2 fibers, one per_fiber slot", yields_with_a_slot),
 ];
+
+thread_local!(static ON_THREAD: Cell<u32> = const { Cell::new(0) });
+kapok::fiber_local!(static OF_FIBER: Cell<u32> = const { Cell::new(0) });
+static INHERITED: Inherited<u32> = Inherited::new();
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
@@ -51,7 +70,7 @@ fn main() {
                 figures.push(work(engine, n));
             }
         }
-        print!("{name:<38}");
+        print!("{name:<40}");
         for (figures, engine) in figures.iter_mut().zip(&engines) {
             figures.sort_by(f64::total_cmp);
             let (min, median, max) = (figures[0], figures[rounds / 2], figures[rounds - 1]);
@@ -73,6 +92,30 @@ fn in_runtime<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
 fn on_workers<T>(workers: usize, engine: Engine, f: impl FnOnce() -> T) -> T {
     let runtime = Builder::new().switch(engine).workers(workers);
     runtime.run(f).expect("the runtime starts")
+}
+
+fn each(n: u32, f: impl Fn()) -> f64 {
+    let begin = Instant::now();
+    for _ in 0..n {
+        black_box(&f)();
+    }
+    nanoseconds_each(begin, n)
+}
+
+fn count_up(engine: Engine, n: u32, f: impl Fn()) -> f64 {
+    in_runtime(engine, || each(n, f))
+}
+
+fn inherited(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        INHERITED.with_value(1, || each(n, || _ = black_box(INHERITED.get())))
+    })
+}
+
+fn spawn_with_local(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        each(n, || kapok::spawn(|| OF_FIBER.set(1)).join().expect("no panic"))
+    })
 }
 
 fn resume(engine: Engine, n: u32) -> f64 {
@@ -99,6 +142,12 @@ fn yields(engine: Engine, fibers: u32, n: u32) -> f64 {
         handles.into_iter().for_each(|handle| handle.join().expect("no panic"));
         nanoseconds_each(begin, each * fibers)
     })
+}
+
+fn yields_with_a_slot(engine: Engine, n: u32) -> f64 {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| kapok::local::per_fiber(&ON_THREAD));
+    yields(engine, 2, n)
 }
 
 fn spawn_one_by_one(engine: Engine, workers: usize, n: u32) -> f64 {

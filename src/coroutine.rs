@@ -21,16 +21,16 @@
 //!
 //! A coroutine stays on the thread that made it: what lies on its stack need not be `Send`.
 //!
-//! ```compile_fail
-//! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| ()).unwrap();
+//! ```compile_fail,E0277
+//! let coroutine = kapok::coroutine::Coroutine::<(), (), ()>::new(|_, ()| ()).unwrap();
 //! std::thread::spawn(move || drop(coroutine)); // a coroutine is not `Send`
 //! ```
 //!
 //! It borrows nothing, so that leaking it is harmless.
 //!
-//! ```compile_fail
+//! ```compile_fail,E0373
 //! let local = String::new();
-//! let coroutine = kapok::coroutine::Coroutine::new(|_, ()| println!("{local}")); // `local` is borrowed
+//! let coroutine = kapok::coroutine::Coroutine::<(), (), ()>::new(|_, ()| println!("{local}")); // `local` is borrowed
 //! ```
 
 #![allow(unsafe_code, reason = "switches stacks")]
@@ -46,6 +46,7 @@ use std::ptr::{self, NonNull};
 
 use crate::context::{Engine, Handle, Transfer};
 use crate::ffi;
+use crate::no_suspend;
 use crate::stack::{self, Stack};
 
 /// What a coroutine answers when it is resumed.
@@ -90,6 +91,8 @@ struct Shared<I, Y, R> {
     output: Cell<Option<Output<Y, R>>>,
     /// Where the side that resumed is suspended.
     resumer: Cell<Option<Handle>>,
+    /// In how many `no_suspend` sections that side is.
+    sections: Cell<u32>,
 }
 
 enum Output<Y, R> {
@@ -132,6 +135,7 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
             input: Cell::new(None),
             output: Cell::new(None),
             resumer: Cell::new(None),
+            sections: Cell::new(0),
         });
         let shared = NonNull::from(Box::leak(shared)); // `Drop` takes it back
         Ok(Coroutine {
@@ -152,6 +156,7 @@ impl<I, Y, R> Coroutine<I, Y, R> {
     pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
         let handle = self.suspended.take().expect("Coroutine::resume: the coroutine is over");
         self.shared().input.set(Some(input));
+        self.shared().sections.set(no_suspend::depth());
         // SAFETY: the coroutine's own handle, of this engine, on this thread; `entry` and `suspend` expect `Shared`.
         let transfer = unsafe { self.engine.jump(handle, self.shared.as_ptr().cast()) };
         match self.came_back(transfer) {
@@ -200,6 +205,7 @@ impl<I, Y, R> Coroutine<I, Y, R> {
             if cfg!(not(panic = "unwind")) {
                 return false;
             }
+            self.shared().sections.set(no_suspend::depth());
             // SAFETY: as in `resume`; `force_unwind` raises a panic out of the coroutine's own jump, which `Yielder` lets
             // through.
             let transfer = unsafe {
@@ -236,7 +242,8 @@ impl<I, Y> Yielder<I, Y> {
     ///
     /// # Panics
     /// When the coroutine is dropped: that unwinds it. The payload is private; catching it does not help. Also when it is
-    /// called elsewhere than on the coroutine's own stack, for instance in a fiber that was started in its body.
+    /// called elsewhere than on the coroutine's own stack, for instance in a fiber that was started in its body; and within
+    /// a [`no_suspend`](crate::no_suspend()) section of the body.
     pub fn suspend(&self, value: Y) -> I {
         // SAFETY: it lies in the frame of `run_body`, which is below this one.
         let suspend = unsafe { self.suspend.as_ref() };
@@ -269,6 +276,9 @@ fn run_body<I, Y, R>(shared: &Shared<I, Y, R>) -> Output<Y, R> {
             shared.stack.contains(&(&raw const here).addr()),
             "Yielder::suspend: called on another stack than the coroutine's own"
         );
+        if no_suspend::depth() > shared.sections.get() {
+            no_suspend::refuse();
+        }
         shared.output.set(Some(Output::Yielded(value)));
         let resumer = shared.resumer.take().expect("a coroutine that runs was resumed");
         // SAFETY: the resumer is suspended in `resume` or `unwind`, on this thread.

@@ -1,13 +1,15 @@
 #![doc = include_str!("../README.md")]
 
 mod baton;
-mod blocking;
+pub mod blocking;
 mod context;
 pub mod coroutine;
 mod ffi;
 pub mod fiber;
 pub mod fs;
+pub mod local;
 pub mod net;
+mod no_suspend;
 mod perform;
 mod reactor;
 pub mod runtime;
@@ -16,8 +18,14 @@ pub mod stack;
 pub mod sync;
 mod sys;
 
+/// Has the examples of that document compiled, or refused.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/soundness.md")]
+mod soundness {}
+
 pub use blocking::blocking;
 pub use context::Engine;
 pub use fiber::{scope, spawn, spawn_local};
+pub use no_suspend::no_suspend;
 pub use reactor::ReactorKind;
 pub use runtime::run;

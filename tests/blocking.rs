@@ -10,13 +10,21 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use kapok::blocking::{max_threads, set_keep_alive, set_max_threads, stats};
 use kapok::sync::Baton;
 use kapok::{Engine, blocking, fiber, spawn};
 
-use support::{CountsDrops, OnDrop, child, panics, run, run_on_one, run_with, sentence, watchdog};
+use support::{CountsDrops, OnDrop, child, panics, run, run_on_one, run_with, says, sentence, show, watchdog};
 
-/// At most so many threads work at once, says the documentation of `blocking`.
-const BOUND: usize = 64;
+/// At most so many threads work at once, where nothing else is said.
+const BOUND: usize = blocking::DEFAULT_MAX_THREADS;
+
+/// Waits for what other threads are about to bring about; the watchdog ends a wait that is in vain.
+fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        thread::sleep(Duration::from_micros(100));
+    }
+}
 
 #[test]
 fn value_comes_back() {
@@ -296,5 +304,210 @@ fn where_no_thread_can_be_had_the_fiber_does_the_work() {
             assert_eq!(there, here);
             assert_ne!(blocking(|| thread::current().id()), here, "now there is room");
         });
+    });
+}
+
+#[test]
+fn line_is_seen_and_moves_when_the_bound_is_raised() {
+    child::undisturbed("line_is_seen_and_moves_when_the_bound_is_raised", || {
+        assert_eq!((stats().threads, stats().completed, stats().max_threads), (0, 0, BOUND));
+        run(|| {
+            set_max_threads(2);
+            let (working, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Barrier::new(4)));
+            let fibers: Vec<_> = (0..4)
+                .map(|_| {
+                    let (working, gate) = (Arc::clone(&working), Arc::clone(&gate));
+                    spawn(move || {
+                        blocking(|| {
+                            working.fetch_add(1, Ordering::SeqCst);
+                            gate.wait();
+                        });
+                    })
+                })
+                .collect();
+            fiber::yield_now();
+            until(|| working.load(Ordering::SeqCst) == 2);
+            let now = stats();
+            assert_eq!((now.threads, now.idle, now.queued, now.max_threads), (2, 0, 2, 2));
+            assert_eq!((now.completed, now.peak_threads), (0, 2));
+            set_max_threads(3);
+            until(|| working.load(Ordering::SeqCst) == 3);
+            assert_eq!((stats().threads, stats().queued), (3, 1));
+            set_max_threads(100);
+            for fiber in fibers {
+                fiber.join().unwrap();
+            }
+            until(|| stats().idle == 4);
+            let then = stats();
+            assert_eq!((then.threads, then.queued, then.completed), (4, 0, 4));
+            assert!(
+                then.peak_threads == 4 && (2..=4).contains(&then.peak_queued),
+                "{then:?}"
+            );
+        });
+    });
+}
+
+#[test]
+fn threads_go_when_they_are_idle_or_too_many() {
+    child::undisturbed("threads_go_when_they_are_idle_or_too_many", || {
+        let all_at_once = |n| {
+            let gate = Barrier::new(n);
+            fiber::scope(|s| {
+                (0..n).for_each(|_| drop(s.spawn(|| blocking(|| gate.wait()))));
+            });
+        };
+        run(|| {
+            all_at_once(8);
+            until(|| stats().idle == 8);
+            set_max_threads(3);
+            until(|| stats().threads == 3);
+            all_at_once(3);
+            set_keep_alive(Duration::from_millis(1));
+            // Those that wait already know of the time that was.
+            set_max_threads(1);
+            until(|| stats().threads == 1);
+            all_at_once(1);
+            until(|| stats().threads == 0);
+            set_max_threads(5);
+            all_at_once(5);
+            until(|| (stats().threads, stats().idle, stats().queued) == (0, 0, 0));
+        });
+    });
+}
+
+#[test]
+fn bounds_that_come_and_go_lose_no_work() {
+    child::undisturbed("bounds_that_come_and_go_lose_no_work", || {
+        run(|| {
+            set_keep_alive(Duration::ZERO);
+            let fibers: Vec<_> = (0..20_usize)
+                .map(|i| spawn(move || (0..200).map(|n| blocking(|| n * i)).sum::<usize>()))
+                .collect();
+            for max in (1..8).cycle().take(500) {
+                set_max_threads(max);
+                fiber::yield_now();
+            }
+            for (i, fiber) in fibers.into_iter().enumerate() {
+                assert_eq!(fiber.join().unwrap(), 19_900 * i);
+            }
+            assert_eq!((stats().queued, stats().completed), (0, 4_000));
+        });
+    });
+}
+
+#[test]
+fn work_that_waits_for_work_needs_a_thread_for_each() {
+    child::undisturbed("work_that_waits_for_work_needs_a_thread_for_each", || {
+        run(|| {
+            // The one waits for what the other brings about, which stands in line behind it.
+            let game = |patience: Duration| {
+                let baton = Arc::new(Baton::new());
+                let poster = Arc::clone(&baton);
+                let waits = spawn(move || blocking(|| baton.wait_timeout(patience)));
+                let posts = spawn(move || blocking(|| poster.post()));
+                posts.join().unwrap();
+                waits.join().unwrap()
+            };
+            set_max_threads(1);
+            assert!(!game(Duration::from_millis(1)));
+            set_max_threads(2);
+            assert!(game(Duration::MAX));
+            // Not so within one: that is done in its place.
+            set_max_threads(1);
+            assert_eq!(blocking(|| blocking(|| blocking(|| 5))), 5);
+        });
+    });
+}
+
+#[test]
+fn environment_sets_the_bound() {
+    for (value, expected) in [
+        ("3", Some(3)),
+        ("", Some(BOUND)),
+        ("0", None),
+        ("-1", None),
+        ("many", None),
+    ] {
+        let ended = child::alone(
+            "environment_sets_the_bound",
+            |command| _ = command.env("KAPOK_BLOCKING_THREADS", value),
+            || {
+                let _watchdog = watchdog();
+                match kapok::run(max_threads) {
+                    Ok(max) => show(&format!("at most {max} threads")),
+                    Err(error) => show(&format!("{:?}: {error}", error.kind())),
+                }
+                set_max_threads(7);
+                assert_eq!(max_threads(), 7, "what is said in code goes first");
+            },
+        );
+        let Some(ended) = ended else { return };
+        let output = ended.success();
+        match expected {
+            Some(max) => says(&output, &[&format!("at most {max} threads")]),
+            None => says(&output, &["InvalidInput: KAPOK_BLOCKING_THREADS: ", value]),
+        }
+    }
+    assert_eq!(
+        panics(|| set_max_threads(0)),
+        "kapok::blocking::set_max_threads: there has to be one"
+    );
+}
+
+#[test]
+fn threads_have_names() {
+    run(|| {
+        let name = blocking(|| thread::current().name().unwrap().to_owned());
+        assert!(
+            name.strip_prefix("kapok-block-")
+                .is_some_and(|n| n.parse::<u32>().is_ok()),
+            "{name}"
+        );
+    });
+}
+
+#[test]
+#[expect(unsafe_code, reason = "fork")]
+fn a_forked_child_has_a_pool_of_its_own() {
+    child::undisturbed("a_forked_child_has_a_pool_of_its_own", || {
+        let _watchdog = watchdog();
+        // Threads that are idle, and one that is in the middle of something.
+        let (begun, begins) = mpsc::channel();
+        let (end, ends) = mpsc::channel::<()>();
+        let busy = thread::spawn(move || {
+            kapok::run(|| {
+                blocking(move || {
+                    begun.send(()).unwrap();
+                    ends.recv().unwrap_err();
+                });
+            })
+        });
+        begins.recv().unwrap();
+        assert_eq!(run(|| blocking(|| 1)), 1);
+        until(|| stats().idle == 1);
+        // SAFETY: the child does what a child of a process with threads may count on with this libc: it allocates, and starts
+        // threads. It does not return from here.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            let none = stats().threads;
+            let sum: Result<i32, _> = kapok::run(|| (0..10).map(|n| blocking(|| n)).sum());
+            let good = none == 0 && sum.is_ok_and(|sum| sum == 45) && stats().completed == 10;
+            // SAFETY: ends the child, and runs nothing of the parent's.
+            unsafe { libc::_exit(if good { 42 } else { 1 }) };
+        }
+        let mut status = 0;
+        // SAFETY: our child, and a place for its status.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        assert!(
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 42,
+            "{status:#x}"
+        );
+        // The parent's is as it was.
+        assert_eq!(stats().completed, 1);
+        drop(end);
+        busy.join().unwrap().unwrap();
+        assert_eq!(stats().completed, 2);
     });
 }

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::handle::{Fiber, Identified, Identity};
 use crate::baton::Baton;
+use crate::local::{self, Context};
 use crate::sched::Task;
 
 /// The fiber has not ended, and somebody may join it.
@@ -36,7 +37,8 @@ const DETACHED: u8 = 2;
 /// while the state is not `ENDED`, and by the `JoinHandle` once it is; the one that finds the other gone drops it.
 pub(super) struct Packet<F, T> {
     identity: Identity,
-    work: UnsafeCell<Option<F>>,
+    /// With what the fiber has inherited from the one that starts it.
+    work: UnsafeCell<Option<(F, Context)>>,
     result: UnsafeCell<Option<super::Result<T>>>,
     state: AtomicU8,
     ended: Baton,
@@ -56,19 +58,21 @@ where
     pub(super) fn new(identity: Identity, work: F) -> Packet<F, T> {
         Packet {
             identity,
-            work: UnsafeCell::new(Some(work)),
+            work: UnsafeCell::new(Some((work, Context::current()))),
             result: UnsafeCell::new(None),
             state: AtomicU8::new(RUNNING),
             ended: Baton::new(),
         }
     }
 
-    fn end_with(&self, result: super::Result<T>) {
+    /// Leaves the result, or drops it where nobody wants it, then calls `last`, then lets the joiner go on.
+    fn end_with(&self, result: super::Result<T>, last: impl FnOnce()) {
         // SAFETY: the fiber has not ended, so the result is ours.
         unsafe { *self.result.get() = Some(result) };
         if self.state.swap(ENDED, Ordering::AcqRel) == DETACHED {
             self.drop_result();
         }
+        last();
         self.ended.post();
     }
 }
@@ -106,14 +110,15 @@ where
 {
     fn run(&self) {
         // SAFETY: the scheduler calls this once, on the thread that owns the work.
-        let work = unsafe { (*self.work.get()).take() }.expect("a fiber runs once");
-        self.end_with(panic::catch_unwind(AssertUnwindSafe(work)));
+        let (work, inherited) = unsafe { (*self.work.get()).take() }.expect("a fiber runs once");
+        local::begin(inherited);
+        self.end_with(panic::catch_unwind(AssertUnwindSafe(work)), local::end);
     }
 
     fn fail(&self, error: io::Error) {
         // SAFETY: instead of `run`, on the same thread.
         unsafe { clear_contained(self.work.get()) };
-        self.end_with(Err(Box::new(error.to_string())));
+        self.end_with(Err(Box::new(error.to_string())), || ());
     }
 
     fn provide(self: Arc<Self>, slot: &mut dyn Any) {

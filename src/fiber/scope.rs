@@ -16,6 +16,8 @@ use super::builder::Builder;
 use super::handle::Fiber;
 use super::join::JoinHandle;
 use crate::baton::Baton;
+use crate::no_suspend;
+use crate::sched::Worker;
 
 /// A place to start fibers in that borrow; see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -129,12 +131,17 @@ impl<F: FnOnce() -> T, T> Work<F, T> {
 /// ```
 ///
 /// # Panics
-/// With what `f` panicked with; or if a fiber panicked that was not joined, or could not get a stack.
+/// With what `f` panicked with; or if a fiber panicked that was not joined, or could not get a stack. Within
+/// [`no_suspend`](crate::no_suspend()) at once, since it may have to wait.
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
+    if Worker::with_fiber(|here| here.is_some()) {
+        // The wait below must not be refused.
+        no_suspend::check();
+    }
     let scope = Scope {
         shared: Arc::default(),
         _scope: PhantomData,

@@ -7,7 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::way;
 use crate::baton::Baton;
+use crate::no_suspend;
 
 /// One at a time, in order of arrival; fibers wait suspended, threads blocked.
 #[derive(Debug, Default)]
@@ -33,6 +35,11 @@ impl Turnstile {
     pub(super) fn wait(&self) -> Turn<'_> {
         let mut state = self.lock();
         if state.taken {
+            if way::is_in_fiber() && no_suspend::depth() > 0 {
+                // Whoever stands in line has to stay until its turn comes.
+                drop(state);
+                no_suspend::refuse();
+            }
             let mine = Arc::new(Baton::new());
             state.waiting.push_back(Arc::clone(&mine));
             drop(state);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::background::Runtime;
 use super::threads::{self, Hook};
+use crate::blocking;
 use crate::context::Engine;
 use crate::fiber;
 use crate::reactor::ReactorKind;
@@ -146,6 +147,7 @@ impl Builder {
     }
 
     fn settings(self) -> io::Result<Settings> {
+        blocking::read_env()?;
         let thread_name = self.thread_name.unwrap_or_else(|| "kapok-worker".to_owned());
         if thread_name.contains('\0') {
             return Err(invalid("thread_name: a thread's name must not have a NUL byte in it"));

@@ -17,12 +17,13 @@ pub use handle::{Handle, WorkerStats};
 /// thread, which is the first worker; each other worker is a thread that ends before `run` returns. It sets up what the
 /// environment asks for:
 ///
-/// | variable           | value                          | unset                                                |
-/// |--------------------|--------------------------------|------------------------------------------------------|
-/// | `KAPOK_WORKERS`    | how many threads run fibers    | [`available_parallelism`](std::thread::available_parallelism) |
-/// | `KAPOK_SWITCH`     | the name of an [`Engine`]      | `setjmp`                                             |
-/// | `KAPOK_REACTOR`    | the name of a [`ReactorKind`]  | the best                                             |
-/// | `KAPOK_STACK_SIZE` | bytes                          | 262144                                               |
+/// | variable                 | value                                             | unset                                                         |
+/// |--------------------------|---------------------------------------------------|---------------------------------------------------------------|
+/// | `KAPOK_WORKERS`          | how many threads run fibers                       | [`available_parallelism`](std::thread::available_parallelism) |
+/// | `KAPOK_SWITCH`           | the name of an [`Engine`]                         | `setjmp`                                                      |
+/// | `KAPOK_REACTOR`          | the name of a [`ReactorKind`]                     | the best                                                      |
+/// | `KAPOK_STACK_SIZE`       | bytes                                             | 262144                                                        |
+/// | `KAPOK_BLOCKING_THREADS` | see [`max_threads`](crate::blocking::max_threads) | 64                                                            |
 ///
 /// ```
 /// let answer = kapok::run(|| kapok::spawn(|| 6 * 7).join().unwrap())?;

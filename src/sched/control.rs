@@ -4,7 +4,7 @@
 //! as much as from a dense slab (docs/performance.md).
 
 use std::cell::Cell;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::task::Task;
@@ -22,6 +22,23 @@ pub(super) struct ControlBlock {
     pub(super) stack: Cell<Option<Stack>>,
     /// The size of the stack that it is to have.
     pub(super) stack_size: Cell<usize>,
+    pub(super) kept: Kept,
+}
+
+/// What the layer of fiber-locals keeps with a fiber. The scheduler makes both null for a new one, and knows no more of them.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) locals: Cell<*const ()>,
+    pub(crate) inherited: Cell<*const ()>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Kept {
+            locals: Cell::new(ptr::null()),
+            inherited: Cell::new(ptr::null()),
+        }
+    }
 }
 
 /// A fiber of this worker.
@@ -69,6 +86,8 @@ impl Slab {
         let block = fiber.block();
         block.task.set(Some(task));
         block.stack_size.set(stack_size);
+        block.kept.locals.set(ptr::null());
+        block.kept.inherited.set(ptr::null());
         fiber
     }
 

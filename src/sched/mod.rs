@@ -1,9 +1,9 @@
 //! The scheduler: who runs next, on which thread.
 //!
 //! Each thread that runs fibers is a [`Worker`] with a run queue, timers and a reactor of its own. A fiber that has started
-//! stays with its worker for life. Start at [`switch`], which has the
-//! picture; then [`worker`], the loop around it; then [`wait`]. [`inbox`] is how other threads reach a worker, and [`crew`]
-//! what the workers of a runtime have in common: above all, what has not started yet.
+//! stays with its worker for life. Start at [`switch`], which has the picture; then [`worker`], the loop around it; then
+//! [`wait`]. [`inbox`] is how other threads reach a worker, and [`crew`] what the workers of a runtime have in common: above
+//! all, what has not started yet.
 
 #![allow(
     unsafe_code,
@@ -19,13 +19,14 @@ mod inbox;
 #[cfg(all(loom, test))]
 mod model;
 mod search;
+pub(crate) mod slots;
 mod switch;
 mod task;
 mod timers;
 mod wait;
 mod worker;
 
-pub(crate) use control::FiberRef;
+pub(crate) use control::{FiberRef, Kept};
 pub(crate) use crew::{Crew, Member};
 pub(crate) use inbox::{Inbox, WakeUp};
 pub(crate) use task::Task;

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use super::abort::AbortOnUnwind;
 use super::control::FiberRef;
 use super::inbox::{Inbox, WakeUp};
+use super::slots;
 use super::timers::{Entry, Timers};
 use super::worker::Worker;
-use crate::reactor::{Backend, FileVerb, Op, Outcome, Source, Submitted};
+use crate::no_suspend;
+use crate::reactor::{Backend, FileVerb, Kind, Op, Outcome, Source, Submitted};
 
 /// How many operations a fiber may do without waiting before it has to let others run.
 const MAX_STREAK: u32 = 64;
@@ -19,24 +21,36 @@ impl Worker {
     /// Lets the others run and comes back when it is this fiber's turn again.
     #[inline(always)]
     pub(crate) fn yield_now(&self, fiber: FiberRef) {
+        no_suspend::check();
         self.ready(fiber);
-        self.leave(&fiber.block().context, None);
+        self.suspend(fiber, None);
     }
 
     /// Suspends the running fiber until somebody calls [`ready`](Worker::ready) for it. `then` runs once it is fully saved,
     /// on another stack; it must not block or panic.
     #[inline(always)]
     pub(crate) fn suspend(&self, fiber: FiberRef, then: Option<&mut dyn FnMut()>) {
+        if slots::any() {
+            return self.suspend_with_slots(fiber, then);
+        }
         self.leave(&fiber.block().context, then);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn suspend_with_slots(&self, fiber: FiberRef, mut then: Option<&mut dyn FnMut()>) {
+        slots::around(&mut || self.leave(&fiber.block().context, then.take()));
     }
 
     /// Suspends the running fiber until `deadline` has passed; `None` is never.
     pub(crate) fn sleep(&self, fiber: FiberRef, deadline: Option<Instant>) {
+        no_suspend::check();
         self.with_deadline(deadline, &mut || self.ready(fiber), || self.suspend(fiber, None));
     }
 
-    /// The end of a wake-up for the running fiber; see [`wake`].
+    /// The end of a wake-up for the running fiber, which is about to wait for it; see [`wake`].
     pub(crate) fn wake_up(&self, fiber: FiberRef) -> (WakeUp, &Inbox) {
+        no_suspend::check();
         (WakeUp::new(fiber), &self.inbox)
     }
 
@@ -80,10 +94,14 @@ impl Worker {
     /// cancelled after `timeout`; the answer is then `None`, unless it was done all the same.
     ///
     /// # Safety
-    /// `op` is new. The invariant of [`Kind`](crate::reactor::Kind): what it points to stays valid, and is touched by nobody
+    /// `op` is new. The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody
     /// else, until this returns.
     #[inline]
     pub(crate) unsafe fn perform(&self, fiber: FiberRef, op: &Op, timeout: Option<Duration>) -> Option<Outcome> {
+        if no_suspend::depth() > 0 {
+            // SAFETY: the caller's promise.
+            return Some(unsafe { perform_without_waiting(op) });
+        }
         op.set_user(fiber.as_ptr());
         let op_ptr = NonNull::from(op);
         // SAFETY: new, and the caller's frame stays until it has completed: `suspend` returns when it was handed out.
@@ -118,7 +136,7 @@ impl Worker {
     pub(crate) fn count_unsuspended(&self, fiber: FiberRef) {
         let streak = self.streak.get() + 1;
         self.streak.set(streak);
-        if streak >= MAX_STREAK {
+        if streak >= MAX_STREAK && no_suspend::depth() == 0 {
             self.yield_now(fiber);
         }
     }
@@ -137,6 +155,18 @@ impl Worker {
     pub(crate) fn forget(&self, source: Source, still_open: bool) {
         self.reactor.borrow_mut().forget(source, still_open);
     }
+}
+
+/// Does what can be done at once; panics where it cannot, and nothing has come of it then.
+///
+/// # Safety
+/// As [`Worker::perform`].
+#[cold]
+unsafe fn perform_without_waiting(op: &Op) -> Outcome {
+    let may_be_tried = !matches!(op.kind, Kind::Connect { .. } | Kind::File { .. });
+    // SAFETY: the caller's promise.
+    let outcome = may_be_tried.then(|| unsafe { op.attempt() }).flatten();
+    outcome.unwrap_or_else(|| no_suspend::refuse())
 }
 
 /// Wakes a fiber that is suspended and waits for this wake-up alone; from any thread.

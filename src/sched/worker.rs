@@ -13,13 +13,15 @@ use std::time::{Duration, Instant};
 
 use super::abort::AbortOnUnwind;
 use super::carrier::Carrier;
-use super::control::{FiberRef, Slab};
+use super::control::{FiberRef, Kept, Slab};
 use super::crew::{Crew, Member, PATIENCE, View};
 use super::fresh::Fresh;
 use super::inbox::Inbox;
+use super::slots;
 use super::task::Task;
 use super::timers::Timers;
 use crate::context::{Engine, Handle};
+use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
 use crate::stack::Pool;
 use crate::sys;
@@ -48,7 +50,8 @@ pub(crate) struct Config {
 pub(super) enum Turn {
     /// A fiber that has its control block.
     Of(FiberRef),
-    /// Whatever comes first in the worker's queue of what has not started, if it is still there: those who spawn and those who run take turns.
+    /// Whatever comes first in the worker's queue of what has not started, if it is still there: those who spawn and those
+    /// who run take turns.
     OfFresh,
 }
 
@@ -156,6 +159,15 @@ impl Worker {
         Worker::with(|worker| {
             let here = worker.and_then(|worker| worker.current.get().map(|fiber| (worker, fiber)));
             f(here.filter(|_| !std::thread::panicking()))
+        })
+    }
+
+    /// Calls `f`, which must not run anybody else's code, with what is kept with the fiber that calls; `None` outside of fibers.
+    #[inline]
+    pub(crate) fn with_kept<R>(f: impl FnOnce(Option<&Kept>) -> R) -> R {
+        Worker::with(|worker| {
+            let fiber = worker.and_then(|worker| worker.current.get());
+            f(fiber.as_ref().map(|fiber| &fiber.block().kept))
         })
     }
 
@@ -272,12 +284,17 @@ impl Worker {
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
         let outer = CURRENT.replace(self);
+        no_suspend::outside(|| slots::around(&mut || self.run_all()));
+        CURRENT.set(outer);
+        abort.disarm();
+    }
+
+    #[inline(never)]
+    fn run_all(&self) {
         while self.turn() {
             self.budget.set(BUDGET);
             self.leave(&self.thread, None);
         }
-        CURRENT.set(outer);
-        abort.disarm();
     }
 
     /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run. False when it is all over.
