@@ -21,7 +21,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 ///
 /// For what would block the whole worker: files, name look-ups, long computations, libraries that wait by themselves. The
 /// pool grows with the demand, up to 64 threads for the process, and shrinks when it idles. `f` may borrow from the caller,
-/// which stays where it is until `f` has ended. On a plain thread `f` simply runs.
+/// which stays where it is until `f` has ended, also when the fiber is [cancelled](crate::cancel) meanwhile. On a plain thread `f` simply runs.
 ///
 /// ```
 /// kapok::run(|| {
@@ -42,7 +42,8 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    if Worker::with_fiber(|here| here.is_none()) {
+    let in_fiber = Worker::with_fiber(|here| here.inspect(|(worker, fiber)| worker.checkpoint(*fiber)).is_some());
+    if !in_fiber {
         return f();
     }
     let done = Baton::new();
@@ -57,13 +58,14 @@ where
             done.post();
         })
     };
-    // SAFETY: only the lifetime changes. This frame does not end before the work has: `wait` returns only after the post,
+    // SAFETY: only the lifetime changes. This frame does not end before the work has: The wait returns only after the post,
     // which is the last thing that the work does with anything of this frame. `Baton::post` does not touch the baton once
     // the waiter may run.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(work) };
     // Where no thread can be had at all, it is done here: late is better than never.
     submit(work).into_iter().for_each(|job| job());
-    done.wait();
+    // Also when the fiber is cancelled: what was done is told, and the next suspension point is the last.
+    done.wait_to_the_end();
     match result.expect("the work was done") {
         Ok(value) => value,
         Err(panic) => resume_unwind(panic),

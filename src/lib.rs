@@ -2,6 +2,7 @@
 
 mod baton;
 mod blocking;
+pub mod cancel;
 mod context;
 pub mod coroutine;
 mod ffi;
@@ -17,6 +18,7 @@ pub mod sync;
 mod sys;
 
 pub use blocking::blocking;
+pub use cancel::{CancelToken, Cancelled, Elapsed, deadline, is_cancelled, race, shield, timeout};
 pub use context::Engine;
 pub use fiber::{scope, spawn, spawn_local};
 pub use reactor::ReactorKind;

@@ -1,6 +1,7 @@
 //! Starting fibers.
 
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::handle::{Fiber, Identity};
@@ -57,6 +58,7 @@ impl Builder {
     ///
     /// # Panics
     /// If the name has a NUL byte in it.
+    #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -73,11 +75,27 @@ impl Builder {
     ///
     /// # Panics
     /// As [`spawn`](Builder::spawn).
+    #[track_caller]
     pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
+        self.spawn_prepared(f, |_| {})
+    }
+
+    /// As [`spawn_local`](Builder::spawn_local); `prepare` sees the fiber before anybody else does.
+    #[track_caller]
+    pub(super) fn spawn_prepared<F, T>(
+        self,
+        f: F,
+        prepare: impl FnOnce(&Arc<Packet<F, T>>),
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        let spawned_at = Location::caller();
         if let Some(name) = &self.name {
             assert!(!name.contains('\0'), "a fiber's name must not have a NUL byte in it");
         }
@@ -92,7 +110,8 @@ impl Builder {
                 Some(bytes) => stack::check_size(bytes)?,
                 None => worker.default_stack_size(),
             };
-            let packet = Arc::new(Packet::new(Identity::new(self.name), f));
+            let packet = Arc::new(Packet::new(Identity::new(self.name, Some(spawned_at)), f));
+            prepare(&packet);
             worker.spawn(packet.clone(), stack_size);
             Ok(JoinHandle::new(packet.clone(), Fiber::from_identified(packet)))
         })

@@ -25,6 +25,8 @@ mod scope;
 pub use std::thread::{available_parallelism, panicking};
 
 pub use builder::Builder;
+#[cfg_attr(not(test), expect(unused_imports, reason = "for shutting a runtime down"))]
+pub(crate) use handle::live_fibers;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
 pub(crate) use root::run_root;
@@ -103,7 +105,10 @@ pub fn is_fiber() -> bool {
 #[inline]
 pub fn yield_now() {
     Worker::with_fiber(|here| match here {
-        Some((worker, fiber)) => worker.yield_now(fiber),
+        Some((worker, fiber)) => {
+            worker.yield_now(fiber);
+            worker.checkpoint(fiber);
+        }
         None => std::thread::yield_now(),
     });
 }

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::handle::{Fiber, Identified, Identity};
 use crate::baton::Baton;
-use crate::sched::Task;
+use crate::sched::{Cancelled, Life, Task};
 
 /// The fiber has not ended, and somebody may join it.
 const RUNNING: u8 = 0;
@@ -35,6 +35,7 @@ const DETACHED: u8 = 2;
 /// while the state is not `ENDED`, and by the `JoinHandle` once it is; the one that finds the other gone drops it.
 pub(super) struct Packet<F, T> {
     identity: Identity,
+    life: Life,
     work: UnsafeCell<Option<F>>,
     result: UnsafeCell<Option<super::Result<T>>>,
     state: AtomicU8,
@@ -54,6 +55,7 @@ where
     pub(super) fn new(identity: Identity, work: F) -> Packet<F, T> {
         Packet {
             identity,
+            life: Life::new(),
             work: UnsafeCell::new(Some(work)),
             result: UnsafeCell::new(None),
             state: AtomicU8::new(RUNNING),
@@ -114,6 +116,16 @@ where
         self.end_with(Err(Box::new(error.to_string())));
     }
 
+    fn cancel(&self) {
+        // SAFETY: instead of `run`, on the same thread.
+        unsafe { clear_contained(self.work.get()) };
+        self.end_with(Err(Box::new(Cancelled)));
+    }
+
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
     fn provide(self: Arc<Self>, slot: &mut dyn Any) {
         if let Some(slot) = slot.downcast_mut::<Option<Fiber>>() {
             *slot = Some(Fiber::from_identified(self));
@@ -140,9 +152,20 @@ pub(super) trait Outcome<T>: Send + Sync {
 
     /// The `JoinHandle` is going.
     fn detach(&self);
+
+    /// The fiber, as the scheduler knows it.
+    fn into_task(self: Arc<Self>) -> Arc<dyn Task>;
 }
 
-impl<F, T> Outcome<T> for Packet<F, T> {
+impl<F, T> Outcome<T> for Packet<F, T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    fn into_task(self: Arc<Self>) -> Arc<dyn Task> {
+        self
+    }
+
     fn ended(&self) -> &Baton {
         &self.ended
     }

@@ -36,11 +36,41 @@ impl Turnstile {
             let mine = Arc::new(Baton::new());
             state.waiting.push_back(Arc::clone(&mine));
             drop(state);
+            let mut queued = Queued {
+                turnstile: self,
+                baton: &mine,
+                its_turn: false,
+            };
             mine.wait(); // and it is still taken: by us
+            queued.its_turn = true;
         } else {
             state.taken = true;
         }
         Turn(self)
+    }
+}
+
+/// One in the line. When it is unwound there, it leaves the line.
+struct Queued<'a> {
+    turnstile: &'a Turnstile,
+    baton: &'a Arc<Baton>,
+    its_turn: bool,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if self.its_turn {
+            return;
+        }
+        let mut state = self.turnstile.lock();
+        let place = state.waiting.iter().position(|baton| Arc::ptr_eq(baton, self.baton));
+        if let Some(place) = place {
+            state.waiting.remove(place);
+        } else {
+            // It was called meanwhile: the turn goes on to the next.
+            drop(state);
+            drop(Turn(self.turnstile));
+        }
     }
 }
 

@@ -95,7 +95,6 @@ impl Inbox {
     }
 
     /// Has the worker make a call. One that comes when the worker has ended is dropped, at the latest with the inbox.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for what reaches over to other workers"))]
     pub(crate) fn call(&self, call: Call) {
         let node = Box::new(Node {
             next: AtomicPtr::new(ptr::null_mut()),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::abort::AbortOnUnwind;
+use super::cancel::Home;
 use super::carrier::Carrier;
 use super::control::{FiberRef, Slab};
 use super::inbox::Inbox;
@@ -62,6 +63,9 @@ pub(crate) struct Worker {
     pub(super) reactor: RefCell<Reactor>,
     pub(super) timers: RefCell<Timers>,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) home: Home,
+    /// Fibers that start are cancelled.
+    pub(super) stopping: Cell<bool>,
 }
 
 impl Worker {
@@ -83,6 +87,8 @@ impl Worker {
             surplus: Cell::new(None),
             reactor: RefCell::new(reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
+            home: Home::new(&inbox),
+            stopping: Cell::new(false),
             inbox,
         })
     }
@@ -134,11 +140,7 @@ impl Worker {
 
     /// What the running fiber is doing.
     pub(crate) fn current_task(&self) -> Option<Arc<dyn Task>> {
-        let fiber = self.current.get()?;
-        let slot = &fiber.block().task;
-        let task = slot.take();
-        slot.set(task.clone());
-        task
+        self.current.get()?.task()
     }
 
     /// Puts a new fiber at the end of the run queue. It gets a stack when its turn comes.
@@ -218,7 +220,7 @@ impl Worker {
             let Some(entry) = self.timers.borrow_mut().pop_expired(now) else {
                 return;
             };
-            // SAFETY: just popped; its fiber is suspended in `with_deadline`, so the entry and its action are alive.
+            // SAFETY: just popped; its fiber is suspended within `with_deadline`, so the entry and its action are alive.
             let action = unsafe { entry.as_ref() }.action();
             // SAFETY: as above; nobody else refers to the action while the fiber is suspended.
             unsafe { (*action.as_ptr())() };
