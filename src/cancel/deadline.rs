@@ -10,7 +10,6 @@ use crate::sched::{Frame, Worker};
 
 /// The time was up, and the function unwound. Turns into an [`io::Error`] of the kind `TimedOut`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Elapsed;
 
 impl fmt::Display for Elapsed {

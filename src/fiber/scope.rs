@@ -46,6 +46,8 @@ struct Shared {
     all_gone: Baton,
     /// What the first fiber panicked with that nobody took note of by `join`.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// A fiber that nobody has joined was cancelled.
+    cut_short: AtomicBool,
     /// The fibers are cancelled.
     fibers_cancelled: AtomicBool,
     /// The function of the scope is cancelled: it panics when they have ended.
@@ -131,8 +133,10 @@ impl<T> Drop for Slot<T> {
             Some(Err(payload)) => Some(payload),
             other => drop_contained(other),
         };
-        if let Some(payload) = panic.filter(|payload| !payload.is::<Cancelled>()) {
-            self.shared.fail(payload);
+        match panic {
+            Some(payload) if payload.is::<Cancelled>() => self.shared.cut_short.store(true, Ordering::Relaxed),
+            Some(payload) => self.shared.fail(payload),
+            None => {}
         }
     }
 }
@@ -209,8 +213,8 @@ impl<F: FnOnce() -> T, T> Work<F, T> {
 ///   one. (std lets the others go on, and says "a scoped thread panicked".)
 /// - A panic that was taken note of with [`join`](ScopedJoinHandle::join) is the caller's to deal with, as in std.
 /// - When `f` panics, the fibers are cancelled, and `scope` panics with the same.
-/// - When the fiber that calls `scope` is cancelled, so are the scope's. [`Scope::cancel`] cancels them alone. A fiber that
-///   was cancelled is no panic.
+/// - When the fiber that calls `scope` is cancelled, so are the scope's, and `scope` is unwound when they have ended.
+///   [`Scope::cancel`] cancels them alone. A fiber that was cancelled is no panic.
 ///
 /// `scope` waits for its fibers in any case: nothing can cancel that.
 pub fn scope<'env, F, T>(f: F) -> T
@@ -249,7 +253,17 @@ where
     match (result, panic) {
         (Err(cancelled), Some(panic)) if cancelled.is::<Cancelled>() => resume_unwind(panic),
         (Ok(_), Some(panic)) | (Err(panic), _) => resume_unwind(panic),
-        (Ok(value), None) => value,
+        (Ok(value), None) => {
+            // Where that came from around, this is not what the caller wanted.
+            if shared.cut_short.load(Ordering::Relaxed) {
+                Worker::with_fiber(|here| {
+                    if let Some((worker, fiber)) = here.filter(|(worker, fiber)| worker.is_cancelled(*fiber)) {
+                        worker.checkpoint(fiber);
+                    }
+                });
+            }
+            value
+        }
     }
 }
 

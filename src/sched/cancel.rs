@@ -48,7 +48,6 @@ pub(crate) const UNWINDS: bool = cfg!(panic = "unwind");
 ///
 /// See the [module](crate::cancel) for how it comes about, and what to do with one that was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Cancelled;
 
 impl fmt::Display for Cancelled {
