@@ -72,7 +72,7 @@ fn a_fiber_that_begins_ends_or_waits_meanwhile() {
                     match step {
                         0 => fiber::yield_now(),
                         1 => fiber::sleep(std::time::Duration::from_nanos(1)),
-                        _ => drop(fiber::park_timeout(std::time::Duration::from_micros(1))),
+                        _ => fiber::park_timeout(std::time::Duration::from_micros(1)),
                     }
                 }
             }));

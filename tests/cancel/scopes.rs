@@ -30,7 +30,7 @@ fn a_panic_ends_the_others_and_is_the_scopes() {
                 });
                 // Nobody holds the handle of the one that panics, so this ends, too.
                 fiber::sleep(FOREVER);
-            })
+            });
         });
         assert_eq!(sentence, "the first");
         assert_eq!(drops.load(Ordering::SeqCst), 10);
@@ -68,7 +68,7 @@ fn a_handle_that_is_dropped_too_late_ends_the_function() {
                 drop(panics);
                 reached.set(true);
                 fiber::sleep(FOREVER);
-            })
+            });
         });
         assert_eq!(sentence, "unseen");
         assert!(reached.get());
@@ -86,7 +86,7 @@ fn the_first_of_many_panics_is_the_scopes() {
                         panic!("number {i}");
                     });
                 }
-            })
+            });
         });
         // The others were cancelled where they waited.
         assert_eq!(sentence, "number 0");
@@ -100,7 +100,7 @@ fn the_first_of_many_panics_is_the_scopes() {
                     let outcome = catch_unwind(fiber::park);
                     assert!(outcome.is_ok(), "the second");
                 });
-            })
+            });
         });
         assert_eq!(sentence, "the first");
     });
@@ -140,11 +140,11 @@ fn what_cancels_the_scopes_fiber_cancels_its_fibers() {
                                     let _counts = CountsDrops(&drops);
                                     fiber::park();
                                 });
-                            })
+                            });
                         })
                     });
                 }
-            })
+            });
         };
         // The fiber waits for the scope's end, in which it cannot be interrupted itself.
         assert_eq!(timeout(SOON, nested), Err(Elapsed));
@@ -293,11 +293,11 @@ fn a_race_panics_with_one_that_panics_and_is_cancelled_as_a_whole() {
         let token = CancelToken::new();
         token.cancel();
         assert_eq!(token.run(|| race(|| 1, || 2)), Err(Cancelled));
-        let nested = race(
+        race(
             || race(|| fiber::sleep(FOREVER), fiber::park),
             || race(|| fiber::sleep(SOON), fiber::park),
         );
-        assert_eq!(nested, ());
+        assert_eq!((), ());
     });
 }
 

@@ -5,8 +5,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kapok::net::TcpStream;
@@ -46,7 +46,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// What the fibers have in common.
 struct World {
-    tokens: Vec<CancelToken>,
+    tokens: Vec<Mutex<CancelToken>>,
     batons: Vec<Baton>,
     sockets: Vec<(TcpStream, TcpStream)>,
     began: AtomicUsize,
@@ -61,13 +61,17 @@ fn step(world: &World, random: &mut Random, depth: usize) {
         1 => fiber::sleep(nap),
         2 if depth > 0 => drop(timeout(nap, || step(world, random, depth - 1))),
         3 if depth > 0 => {
-            let token = &world.tokens[random.below(world.tokens.len())];
+            let token = world.tokens[random.below(world.tokens.len())].lock().unwrap().clone();
             let outcome = token.run(|| timeout(nap * 4, || step(world, random, depth - 1)));
             if outcome.is_err() {
                 fiber::yield_now();
             }
         }
-        4 => world.tokens[random.below(world.tokens.len())].cancel(),
+        4 => {
+            let place = &world.tokens[random.below(world.tokens.len())];
+            let old = std::mem::take(&mut *place.lock().unwrap());
+            old.cancel();
+        }
         5 => {
             // Two that wait for one Baton would be a mistake: each has its own.
             let baton = Arc::new(Baton::new());
@@ -122,7 +126,7 @@ fn life(world: &World, seed: u64, steps: usize) {
 
 fn stress(seed: u64, fibers: u64, steps: usize, until: Option<Instant>) {
     let world = Arc::new(World {
-        tokens: (0..50).map(|_| CancelToken::new()).collect(),
+        tokens: (0..50).map(|_| Mutex::default()).collect(),
         batons: (0..50).map(|_| Baton::new()).collect(),
         sockets: (0..8).map(|_| connection()).collect(),
         began: AtomicUsize::new(0),
