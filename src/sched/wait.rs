@@ -41,7 +41,9 @@ impl Worker {
     pub(crate) fn sleep(&self, fiber: FiberRef, deadline: Option<Instant>) {
         self.checkpoint(fiber);
         if self.is_pending(fiber) {
-            return; // it cannot be unwound
+            // It cannot be unwound. Others run all the same.
+            self.yield_now(fiber);
+            return;
         }
         let end = |_| {
             self.ready(fiber);
@@ -137,6 +139,7 @@ impl Worker {
         };
         if self.is_pending(fiber) && !closes() {
             self.checkpoint(fiber);
+            self.count_unsuspended(fiber);
             return Some(Err(libc::ECANCELED));
         }
         op.set_user(fiber.as_ptr());
