@@ -25,6 +25,11 @@ const WORKS: &[(&str, Work)] = &[
     ("spawn + join, batches of 1000", spawn_in_batches),
     ("Baton, there and back", baton),
     ("sleep set up and fired, 1000 fibers", sleeps),
+    ("timeout set up and left in time", timeouts),
+    ("CancelToken::run", tokens),
+    ("scope with 2 children", scopes),
+    ("race of 2", races),
+    ("spawn, cancel while it waits, join", cancels),
 ];
 
 fn main() {
@@ -122,6 +127,65 @@ fn baton(engine: Engine, n: u32) -> f64 {
             batons.1.reset();
         }
         other.join().expect("no panic");
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn timeouts(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let hour = std::time::Duration::from_secs(3600);
+        let begin = Instant::now();
+        for i in 0..n {
+            black_box(kapok::timeout(hour, || black_box(i)).expect("it is in time"));
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn tokens(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let token = kapok::CancelToken::new();
+        let begin = Instant::now();
+        for i in 0..n {
+            black_box(token.run(|| black_box(i)).expect("nobody cancels it"));
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn scopes(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        for i in 0..n {
+            fiber::scope(|s| {
+                s.spawn(|| black_box(i));
+                s.spawn(|| black_box(i));
+            });
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn races(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        for i in 0..n {
+            black_box(kapok::race(|| i, || i));
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn cancels(engine: Engine, n: u32) -> f64 {
+    let n = n / 20; // unwinding is slow
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        for _ in 0..n {
+            let fiber = kapok::spawn(fiber::park);
+            fiber::yield_now();
+            fiber.cancel();
+            fiber.join().expect_err("it does not end otherwise");
+        }
         nanoseconds_each(begin, n)
     })
 }
