@@ -50,6 +50,11 @@ const WORKS: &[(&str, Work)] = &[
     }),
     ("Inherited, get", inherited),
     ("spawn + join, with a fiber_local", spawn_with_local),
+    ("timeout set up and left in time", timeouts),
+    ("CancelToken::run", tokens),
+    ("scope with 2 children", scopes),
+    ("race of 2", races),
+    ("spawn, cancel while it waits, join", cancels),
     // The last one: a slot stays registered.
     ("yield_now, 2 fibers, one per_fiber slot", yields_with_a_slot),
 ];
@@ -281,6 +286,65 @@ fn spread_of_closures(rounds: usize, closures: u32) {
     ratios.sort_by(f64::total_cmp);
     let (min, median, max) = (ratios[0], ratios[rounds / 2], ratios[rounds - 1]);
     println!("{closures} closures of 10 µs, two workers' time by one's: {median:.3} ({min:.3} - {max:.3})");
+}
+
+fn timeouts(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let hour = std::time::Duration::from_secs(3600);
+        let begin = Instant::now();
+        for i in 0..n {
+            black_box(kapok::timeout(hour, || black_box(i)).expect("it is in time"));
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn tokens(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let token = kapok::CancelToken::new();
+        let begin = Instant::now();
+        for i in 0..n {
+            black_box(token.run(|| black_box(i)).expect("nobody cancels it"));
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn scopes(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        for i in 0..n {
+            fiber::scope(|s| {
+                s.spawn(|| black_box(i));
+                s.spawn(|| black_box(i));
+            });
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn races(engine: Engine, n: u32) -> f64 {
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        for i in 0..n {
+            black_box(kapok::race(|| i, || i));
+        }
+        nanoseconds_each(begin, n)
+    })
+}
+
+fn cancels(engine: Engine, n: u32) -> f64 {
+    let n = n / 20; // unwinding is slow
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        for _ in 0..n {
+            let fiber = kapok::spawn(fiber::park);
+            fiber::yield_now();
+            fiber.cancel();
+            fiber.join().expect_err("it does not end otherwise");
+        }
+        nanoseconds_each(begin, n)
+    })
 }
 
 fn sleeps(engine: Engine, n: u32) -> f64 {

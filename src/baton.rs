@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Whoever changes the word away from a waiter's address, the poster or the waiter's own time-out, has the waiter to
-//! itself; the other finds something else there and lets go. So a waiter is woken exactly once, and a post that races with
+//! itself, and so does who cancels the waiter; the others find something else there and let go. So a waiter is woken exactly once, and a post that races with
 //! a time-out is either seen by the wait or kept for the next one.
 //!
 //! A fiber becomes the waiter only after it has been suspended: see `sched::switch`. A thread parks, and is let go by a
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use crate::sched::{self, FiberRef, Inbox, WakeUp, Worker};
+use crate::sched::{self, Cut, FiberRef, Inbox, UNWINDS, WakeUp, Worker};
 use crate::sys;
 
 const EMPTY: usize = 0;
@@ -81,7 +81,13 @@ impl Baton {
     /// # Panics
     /// If somebody else is waiting on this baton.
     pub fn wait(&self) {
-        let posted = self.wait_until(None);
+        let posted = self.wait_until(None, true);
+        debug_assert!(posted, "a wait without a deadline ends with a post");
+    }
+
+    /// As [`wait`](Baton::wait), also in a fiber that is cancelled: for what has to be over before a frame may go.
+    pub(crate) fn wait_to_the_end(&self) {
+        let posted = self.wait_until(None, false);
         debug_assert!(posted, "a wait without a deadline ends with a post");
     }
 
@@ -93,14 +99,11 @@ impl Baton {
     /// # Panics
     /// If somebody else is waiting on this baton.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        if self.try_wait() {
-            return true;
-        }
         if timeout.is_zero() {
-            return false;
+            return self.try_wait();
         }
         // Further away than the clock can tell is for ever.
-        self.wait_until(Instant::now().checked_add(timeout))
+        self.wait_until(Instant::now().checked_add(timeout), true)
     }
 
     /// As [`wait_timeout`](Baton::wait_timeout), with a point in time.
@@ -108,7 +111,10 @@ impl Baton {
     /// # Panics
     /// If somebody else is waiting on this baton.
     pub fn wait_deadline(&self, deadline: Instant) -> bool {
-        self.try_wait() || (deadline > Instant::now() && self.wait_until(Some(deadline)))
+        if deadline <= Instant::now() {
+            return self.try_wait();
+        }
+        self.wait_until(Some(deadline), true)
     }
 
     /// Whether it has been posted. Never waits.
@@ -145,46 +151,72 @@ impl Baton {
         }
     }
 
-    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+    fn wait_until(&self, deadline: Option<Instant>, cancellable: bool) -> bool {
         match self.state.load(Ordering::Acquire) {
-            POSTED => return true,
+            POSTED => {
+                if cancellable {
+                    checkpoint();
+                }
+                return true;
+            }
             EMPTY => {}
             _ => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
         }
         let result = Worker::with_fiber(|here| match here {
-            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline),
+            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancellable),
             None => self.wait_in_thread(deadline),
         });
         match result {
             Ended::Posted => true,
             Ended::TimedOut => false,
+            Ended::Cancelled => unreachable!("it was unwound"),
             Ended::Occupied => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
         }
     }
 
-    fn wait_in_fiber(&self, worker: &Worker, fiber: FiberRef, deadline: Option<Instant>) -> Ended {
+    fn wait_in_fiber(&self, worker: &Worker, fiber: FiberRef, deadline: Option<Instant>, cancellable: bool) -> Ended {
+        // Without unwinding there is no way out of here but the post.
+        let cancellable = cancellable && UNWINDS;
+        if cancellable {
+            worker.checkpoint(fiber);
+        }
         let (wake_up, inbox) = worker.wake_up(fiber);
         let waiter = Waiter::Fiber { wake_up, inbox };
-        let (mut ended, mut timed_out) = (None, false);
-        // Both run while this fiber is suspended: the one right after the switch, the other at the deadline.
+        let mut ended = None;
+        // Both run while this fiber is suspended: the one right after the switch, the other at the deadline or when the
+        // fiber is cancelled. That may happen before it was registered, since on the way to the next fiber a closure may
+        // be dropped that cannot start.
         let mut register = || {
-            ended = self.register(&waiter);
+            ended = if cancellable && worker.is_pending(fiber) {
+                Some(Ended::Cancelled)
+            } else {
+                self.register(&waiter)
+            };
             if ended.is_some() {
                 worker.ready(fiber);
             }
         };
-        let mut give_up = || {
-            if self.unregister(&waiter) {
-                timed_out = true;
+        let give_up = |why| {
+            let is_out = (cancellable || why == Cut::Deadline) && self.unregister(&waiter);
+            if is_out {
                 worker.ready(fiber);
             }
+            is_out
         };
-        worker.with_deadline(deadline, &mut give_up, || worker.suspend(fiber, Some(&mut register)));
+        let cut = worker.with_end(fiber, deadline, &give_up, || worker.suspend(fiber, Some(&mut register)));
         if self.state.load(Ordering::Relaxed) == address_of(&waiter) {
             // Somebody resumed a fiber that nobody woke. To go on would leave the address of this frame behind.
             sys::fatal(format_args!("a fiber was resumed while it waited for a Baton"));
         }
-        ended.unwrap_or(if timed_out { Ended::TimedOut } else { Ended::Posted })
+        match (ended, cut) {
+            (Some(Ended::Cancelled), _) | (None, Some(Cut::Cancelled)) => {
+                worker.checkpoint(fiber);
+                unreachable!("a fiber whose wait was ended can be unwound")
+            }
+            (Some(ended), _) => ended,
+            (None, Some(Cut::Deadline)) => Ended::TimedOut,
+            (None, None) => Ended::Posted,
+        }
     }
 
     #[cold]
@@ -233,6 +265,16 @@ impl Baton {
     }
 }
 
+/// Unwinds the caller if it is a fiber that is cancelled.
+#[inline]
+fn checkpoint() {
+    Worker::with_fiber(|here| {
+        if let Some((worker, fiber)) = here {
+            worker.checkpoint(fiber);
+        }
+    });
+}
+
 /// What the baton's word is while `waiter` waits.
 fn address_of(waiter: &Waiter) -> usize {
     (&raw const *waiter).expose_provenance()
@@ -243,6 +285,7 @@ fn address_of(waiter: &Waiter) -> usize {
 enum Ended {
     Posted,
     TimedOut,
+    Cancelled,
     Occupied,
 }
 

@@ -2,6 +2,7 @@
 
 mod baton;
 pub mod blocking;
+pub mod cancel;
 mod context;
 pub mod coroutine;
 mod ffi;
@@ -24,6 +25,7 @@ mod sys;
 mod soundness {}
 
 pub use blocking::blocking;
+pub use cancel::{CancelToken, Cancelled, Elapsed, deadline, is_cancelled, race, shield, timeout};
 pub use context::Engine;
 pub use fiber::{scope, spawn, spawn_local};
 pub use no_suspend::no_suspend;

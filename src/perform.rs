@@ -55,11 +55,16 @@ fn finish(outcome: Option<Outcome>) -> io::Result<usize> {
 /// As [`perform`].
 #[cold]
 unsafe fn perform_in_thread(op: &Op, timeout: Option<Duration>) -> io::Result<Option<Outcome>> {
+    // While a fiber is unwound, because it is cancelled, its thread is not kept waiting.
+    let cancelled = Worker::with_running(|here| here.is_some_and(|(worker, fiber)| worker.is_pending(fiber)));
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         // SAFETY: the caller's promise.
         if let Some(outcome) = unsafe { op.attempt() } {
             return Ok(Some(outcome));
+        }
+        if cancelled {
+            return Ok(Some(Err(libc::ECANCELED)));
         }
         if !sys::wait_ready(op.source.fd, op.direction(), deadline)? {
             return Ok(None);

@@ -229,10 +229,12 @@ fn a_scope_within_which_it_is_refused_still_waits_for_its_fibers() {
         assert!(!ended.get());
         let sentence = panics(|| {
             fiber::scope(|s| {
-                let child = s.spawn_local(|| {
-                    fiber::yield_now();
-                    ended.set(true);
+                let sets = OnDrop(|| ended.set(true));
+                let child = s.spawn_local(move || {
+                    let _sets = sets;
+                    fiber::park();
                 });
+                fiber::yield_now();
                 no_suspend(|| child.join())
             })
         });

@@ -56,9 +56,10 @@ fn scope_waits_also_when_its_function_panics() {
         let panic = catch_unwind(AssertUnwindSafe(|| {
             fiber::scope(|s| {
                 s.spawn_local(|| {
-                    fiber::sleep(Duration::from_millis(20));
+                    kapok::shield(|| fiber::sleep(Duration::from_millis(20)));
                     done.set(true);
                 });
+                fiber::yield_now(); // it begins
                 panic!("the scope's own");
             })
         }))
@@ -77,7 +78,7 @@ fn a_panic_that_nobody_joins_is_the_scopes() {
             });
         })
         .unwrap_err();
-        assert_eq!(panic.downcast_ref(), Some(&"a scoped fiber panicked"));
+        assert_eq!(panic.downcast_ref(), Some(&"not seen"));
         // One that was joined has been dealt with.
         fiber::scope(|s| assert!(s.spawn(|| panic!("seen")).join().is_err()));
     });
@@ -169,7 +170,7 @@ fn a_fiber_that_gets_no_stack_is_no_success() {
                     fiber::scope(|s| drop(big().spawn_scoped(s, || ())));
                 })
                 .unwrap_err();
-                assert_eq!(panic.downcast_ref(), Some(&"a scoped fiber panicked"));
+                assert_eq!(panic.downcast_ref(), Some(&"a scoped fiber could not start"));
                 fiber::scope(|s| {
                     let reason = big().spawn_scoped(s, || ()).unwrap().join().unwrap_err();
                     assert!(reason.downcast_ref::<String>().unwrap().contains("ulimit -v"));

@@ -29,8 +29,9 @@ pub use pool::{DEFAULT_MAX_THREADS, Stats, max_threads, set_keep_alive, set_max_
 /// Runs `f` on a thread of a small pool, while the calling fiber waits and others run.
 ///
 /// For what would block the whole worker: files, name look-ups, long computations, libraries that wait by themselves. The
-/// pool grows with the demand, up to [`max_threads`], and shrinks when it idles. `f` may borrow from the caller,
-/// which stays where it is until `f` has ended. On a plain thread `f` simply runs.
+/// pool grows with the demand, up to [`max_threads`], and shrinks when it idles. `f` may borrow from the caller, which stays
+/// where it is until `f` has ended, also when the fiber is [cancelled](crate::cancel) meanwhile. On a plain thread `f` simply
+/// runs.
 ///
 /// ```
 /// kapok::run(|| {
@@ -53,11 +54,17 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    if Worker::with_fiber(|here| here.is_none()) {
+    let in_fiber = Worker::with_fiber(|here| {
+        here.is_some_and(|(worker, fiber)| {
+            // The wait below must not be refused or ended early: what the work borrows is lent by then.
+            no_suspend::check();
+            worker.checkpoint(fiber);
+            true
+        })
+    });
+    if !in_fiber {
         return f();
     }
-    // The wait below must not be refused: what it is lent to is on its way then.
-    no_suspend::check();
     let (done, inherited) = (Baton::new(), Context::current());
     let mut result: Option<thread::Result<T>> = None;
     let work: Box<dyn FnOnce() + Send + '_> = {
@@ -73,13 +80,14 @@ where
             done.post();
         })
     };
-    // SAFETY: only the lifetime changes. This frame does not end before the work has: `wait` returns only after the post,
+    // SAFETY: only the lifetime changes. This frame does not end before the work has: the wait returns only after the post,
     // which is the last thing that the work does with anything of this frame. `Baton::post` does not touch the baton once
     // the waiter may run.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, pool::Job>(work) };
     // Where no thread can be had at all, it is done here: late is better than never.
     pool::submit(work).into_iter().for_each(|job| job());
-    done.wait();
+    // Also when the fiber is cancelled: what was done is told, and the next suspension point is the last.
+    done.wait_to_the_end();
     match result.expect("the work was done") {
         Ok(value) => value,
         Err(panic) => resume_unwind(panic),

@@ -1,6 +1,7 @@
 //! Starting fibers.
 
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::handle::{Fiber, Identity};
@@ -67,15 +68,28 @@ impl Builder {
     ///
     /// # Panics
     /// If the name has a NUL byte in it.
+    #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        self.spawn_prepared(f, |_| {})
+    }
+
+    /// As [`spawn`](Builder::spawn); `prepare` sees the fiber before anybody else does.
+    #[track_caller]
+    pub(super) fn spawn_prepared<F, T>(self, f: F, prepare: impl FnOnce(&Arc<dyn Task>)) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let spawned_at = Location::caller();
         Worker::with(|worker| {
             let worker = worker.ok_or_else(outside)?;
             let on = self.worker;
-            self.start(worker.crew(), f, |task, stack_size| {
+            self.start(worker.crew(), spawned_at, f, |task, stack_size| {
+                prepare(&task);
                 match on {
                     None => worker.spawn(task, stack_size),
                     Some(index) => worker.spawn_on(index, task, stack_size),
@@ -86,6 +100,7 @@ impl Builder {
     }
 
     /// Starts a fiber in a runtime that need not be the caller's.
+    #[track_caller]
     pub(crate) fn spawn_in<F, T>(self, crew: &Arc<Crew>, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -95,7 +110,7 @@ impl Builder {
             return self.spawn(f);
         }
         let on = self.worker;
-        self.start(crew, f, |task, stack_size| {
+        self.start(crew, Location::caller(), f, |task, stack_size| {
             let taken = match on {
                 None => crew.inject(task, stack_size),
                 Some(index) => crew.inject_on(index, task, stack_size),
@@ -118,11 +133,27 @@ impl Builder {
     ///
     /// # Panics
     /// As [`spawn`](Builder::spawn).
+    #[track_caller]
     pub fn spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
     {
+        self.spawn_local_prepared(f, |_| {})
+    }
+
+    /// As [`spawn_local`](Builder::spawn_local); `prepare` sees the fiber before anybody else does.
+    #[track_caller]
+    pub(super) fn spawn_local_prepared<F, T>(
+        self,
+        f: F,
+        prepare: impl FnOnce(&Arc<dyn Task>),
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        let spawned_at = Location::caller();
         Worker::with(|worker| {
             let worker = worker.ok_or_else(outside)?;
             if self.worker.is_some_and(|index| index != worker.index()) {
@@ -131,7 +162,8 @@ impl Builder {
                     "spawn_local starts a fiber on the caller's own worker, and the builder names another",
                 ));
             }
-            self.start(worker.crew(), f, |task, stack_size| {
+            self.start(worker.crew(), spawned_at, f, |task, stack_size| {
+                prepare(&task);
                 worker.spawn_here(task, stack_size);
                 Ok(())
             })
@@ -142,6 +174,7 @@ impl Builder {
     fn start<F, T>(
         self,
         crew: &Crew,
+        spawned_at: &'static Location<'static>,
         f: F,
         queue: impl FnOnce(Arc<dyn Task>, usize) -> io::Result<()>,
     ) -> io::Result<JoinHandle<T>>
@@ -165,7 +198,7 @@ impl Builder {
             Some(bytes) => stack::check_size(bytes)?,
             None => crew.config().stack_size,
         };
-        let packet = Arc::new(Packet::new(Identity::new(self.name), f));
+        let packet = Arc::new(Packet::new(Identity::new(self.name, Some(spawned_at)), f));
         queue(packet.clone(), stack_size)?;
         Ok(JoinHandle::new(packet.clone(), Fiber::from_identified(packet)))
     }

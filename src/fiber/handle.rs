@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::baton::Baton;
-use crate::sched::Worker;
+use crate::sched::{Task, Worker};
 
 /// A number that no other fiber of this process has or had. As [`std::thread::ThreadId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,15 +25,17 @@ impl FiberId {
 pub(super) struct Identity {
     id: FiberId,
     name: Option<Box<str>>,
+    spawned_at: Option<&'static Location<'static>>,
     /// Posted by `unpark`, consumed by `park`.
     parking: Baton,
 }
 
 impl Identity {
-    pub(super) fn new(name: Option<String>) -> Identity {
+    pub(super) fn new(name: Option<String>, spawned_at: Option<&'static Location<'static>>) -> Identity {
         Identity {
             id: FiberId::next(),
             name: name.map(String::into_boxed_str),
+            spawned_at,
             parking: Baton::new(),
         }
     }
@@ -72,6 +75,21 @@ impl Fiber {
     pub fn name(&self) -> Option<&str> {
         self.0.identity().name.as_deref()
     }
+
+    /// Where in the program it was started. `None` of the first fiber of a runtime, and of a plain thread.
+    ///
+    /// ```
+    /// kapok::run(|| {
+    ///     let fiber = kapok::spawn(|| kapok::fiber::current().spawned_at().map(|place| place.file()));
+    ///     assert_eq!(fiber.fiber().spawned_at().map(|place| place.file()), Some(file!()));
+    ///     assert_eq!(fiber.join().unwrap(), Some(file!()));
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
+        self.0.identity().spawned_at
+    }
 }
 
 impl fmt::Debug for Fiber {
@@ -104,13 +122,24 @@ pub(super) fn current() -> Fiber {
 fn current_thread() -> Fiber {
     fn new() -> Fiber {
         let name = std::thread::current().name().map(str::to_owned);
-        Fiber(Arc::new(PlainThread(Identity::new(name))))
+        Fiber(Arc::new(PlainThread(Identity::new(name, None))))
     }
     thread_local! {
         static THREAD: Fiber = new();
     }
     // A thread that ends, in the destructors of others of its locals, is somebody new each time that it asks.
     THREAD.try_with(Fiber::clone).unwrap_or_else(|_| new())
+}
+
+/// The fibers of `worker` that have not ended, those too that have not begun.
+#[cfg_attr(not(test), expect(dead_code, reason = "for shutting a runtime down"))]
+pub(crate) fn live_fibers(worker: &Worker) -> Vec<Fiber> {
+    let fiber_of = |task: Arc<dyn Task>| {
+        let mut fiber: Option<Fiber> = None;
+        task.provide(&mut fiber);
+        fiber
+    };
+    worker.live_tasks().into_iter().filter_map(fiber_of).collect()
 }
 
 /// Runs `f` with the token of the running fiber or thread.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::handle::Fiber;
 use super::packet::Outcome;
-use crate::sched::Worker;
+use crate::sched::{self, Worker};
 
 /// The right to wait for a fiber's end and to have its result. As [`std::thread::JoinHandle`].
 ///
@@ -49,7 +49,7 @@ impl<T> JoinHandle<T> {
     /// Waits for the fiber's end, and gives its result. In a fiber this suspends, on a plain thread it blocks.
     ///
     /// # Errors
-    /// What the fiber panicked with. A fiber that could not get a stack ends with a `String` that says why.
+    /// What the fiber panicked with; a [`Cancelled`](crate::Cancelled) where it was cancelled. A fiber that could not get a stack ends with a `String` that says why.
     ///
     /// # Panics
     /// In the fiber itself: it would wait for ever.
@@ -60,6 +60,26 @@ impl<T> JoinHandle<T> {
         self.packet.ended().wait();
         // SAFETY: it has ended, and we are the handle.
         unsafe { self.packet.take() }.expect("a fiber that has ended has a result, and it is taken once")
+    }
+
+    /// Cancels the fiber, and what it waits for inside of scopes: it is unwound at its next suspension point, or does not begin at
+    /// all if it has not yet. From any thread; does not wait for it. How that goes is told in [`cancel`](crate::cancel).
+    ///
+    /// Its [`join`](JoinHandle::join) then gives an error that is a [`Cancelled`](crate::Cancelled), unless it ends
+    /// otherwise first.
+    ///
+    /// ```
+    /// use kapok::Cancelled;
+    ///
+    /// kapok::run(|| {
+    ///     let fiber = kapok::spawn(|| kapok::fiber::park());
+    ///     fiber.cancel();
+    ///     assert!(fiber.join().unwrap_err().is::<Cancelled>());
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn cancel(&self) {
+        sched::cancel(Arc::clone(&self.packet).into_task());
     }
 
     /// Whether the fiber has ended. Never waits.

@@ -25,6 +25,8 @@ mod scope;
 pub use std::thread::{available_parallelism, panicking};
 
 pub use builder::Builder;
+#[cfg_attr(not(test), expect(unused_imports, reason = "for shutting a runtime down"))]
+pub(crate) use handle::live_fibers;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
 pub(crate) use root::run_root;
@@ -111,7 +113,10 @@ pub fn is_fiber() -> bool {
 #[inline]
 pub fn yield_now() {
     Worker::with_fiber(|here| match here {
-        Some((worker, fiber)) => worker.yield_now(fiber),
+        Some((worker, fiber)) => {
+            worker.yield_now(fiber);
+            worker.checkpoint(fiber);
+        }
         None => std::thread::yield_now(),
     });
 }
@@ -124,7 +129,7 @@ pub fn sleep(duration: Duration) {
     Worker::with_fiber(|here| match here {
         // Further away than the clock can tell is for ever.
         Some((worker, fiber)) => worker.sleep(fiber, Instant::now().checked_add(duration)),
-        None => std::thread::sleep(duration),
+        None => sleep_in_thread(duration),
     });
 }
 
@@ -132,8 +137,16 @@ pub fn sleep(duration: Duration) {
 pub fn sleep_until(deadline: Instant) {
     Worker::with_fiber(|here| match here {
         Some((worker, fiber)) => worker.sleep(fiber, Some(deadline)),
-        None => std::thread::sleep(deadline.saturating_duration_since(Instant::now())),
+        None => sleep_in_thread(deadline.saturating_duration_since(Instant::now())),
     });
+}
+
+/// Where the fiber is unwound because it is cancelled, its thread is not kept waiting.
+fn sleep_in_thread(duration: Duration) {
+    let cancelled = Worker::with_running(|here| here.is_some_and(|(worker, fiber)| worker.is_pending(fiber)));
+    if !cancelled {
+        std::thread::sleep(duration);
+    }
 }
 
 /// Waits until the fiber's token is available, and takes it. As [`std::thread::park`].

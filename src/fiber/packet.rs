@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::handle::{Fiber, Identified, Identity};
 use crate::baton::Baton;
 use crate::local::{self, Context};
-use crate::sched::Task;
+use crate::sched::{Cancelled, Life, Task};
 
 /// The fiber has not ended, and somebody may join it.
 const RUNNING: u8 = 0;
@@ -37,6 +37,7 @@ const DETACHED: u8 = 2;
 /// while the state is not `ENDED`, and by the `JoinHandle` once it is; the one that finds the other gone drops it.
 pub(super) struct Packet<F, T> {
     identity: Identity,
+    life: Life,
     /// With what the fiber has inherited from the one that starts it.
     work: UnsafeCell<Option<(F, Context)>>,
     result: UnsafeCell<Option<super::Result<T>>>,
@@ -58,6 +59,7 @@ where
     pub(super) fn new(identity: Identity, work: F) -> Packet<F, T> {
         Packet {
             identity,
+            life: Life::new(),
             work: UnsafeCell::new(Some((work, Context::current()))),
             result: UnsafeCell::new(None),
             state: AtomicU8::new(RUNNING),
@@ -121,6 +123,20 @@ where
         self.end_with(Err(Box::new(error.to_string())), || ());
     }
 
+    fn cancel(&self) {
+        // SAFETY: instead of `run`, on the same thread.
+        let work = unsafe { (*self.work.get()).as_mut() };
+        // What is dropped may use values of this fiber.
+        local::begin(work.map(|(_, inherited)| std::mem::take(inherited)).unwrap_or_default());
+        // SAFETY: as above.
+        unsafe { clear_contained(self.work.get()) };
+        self.end_with(Err(Box::new(Cancelled)), local::end);
+    }
+
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
     fn provide(self: Arc<Self>, slot: &mut dyn Any) {
         if let Some(slot) = slot.downcast_mut::<Option<Fiber>>() {
             *slot = Some(Fiber::from_identified(self));
@@ -147,9 +163,20 @@ pub(super) trait Outcome<T>: Send + Sync {
 
     /// The `JoinHandle` is going.
     fn detach(&self);
+
+    /// The fiber, as the scheduler knows it.
+    fn into_task(self: Arc<Self>) -> Arc<dyn Task>;
 }
 
-impl<F, T> Outcome<T> for Packet<F, T> {
+impl<F, T> Outcome<T> for Packet<F, T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    fn into_task(self: Arc<Self>) -> Arc<dyn Task> {
+        self
+    }
+
     fn ended(&self) -> &Baton {
         &self.ended
     }

@@ -24,7 +24,7 @@ where
     // SAFETY: only the lifetime changes. `Worker::run` does not return, nor unwind, before every fiber has ended, so the
     // work is over and gone before what it borrows.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Box<dyn FnOnce() + 'static>>(work) };
-    let packet = Arc::new(Packet::new(Identity::new(Some("main".to_owned())), work));
+    let packet = Arc::new(Packet::new(Identity::new(Some("main".to_owned()), None), work));
     worker.spawn_here(packet.clone(), worker.default_stack_size());
     worker.crew().end_when_idle(false);
     worker.run();

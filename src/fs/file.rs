@@ -194,6 +194,8 @@ impl File {
     /// # Errors
     /// Those of `close(2)`, where a file system reports with it what it could not write. The file is closed all the same.
     pub fn close(self) -> io::Result<()> {
+        // Afterwards nothing is unwound: a file that is to be closed is closed.
+        way::checkpoint();
         let has_ring = way::has_ring_for(FileVerb::Close);
         let fd = self.into_raw_fd();
         let closed = if has_ring {

@@ -7,9 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::way;
 use crate::baton::Baton;
-use crate::no_suspend;
 
 /// One at a time, in order of arrival; fibers wait suspended, threads blocked.
 #[derive(Debug, Default)]
@@ -35,19 +33,44 @@ impl Turnstile {
     pub(super) fn wait(&self) -> Turn<'_> {
         let mut state = self.lock();
         if state.taken {
-            if way::is_in_fiber() && no_suspend::depth() > 0 {
-                // Whoever stands in line has to stay until its turn comes.
-                drop(state);
-                no_suspend::refuse();
-            }
             let mine = Arc::new(Baton::new());
             state.waiting.push_back(Arc::clone(&mine));
             drop(state);
+            let mut queued = Queued {
+                turnstile: self,
+                baton: &mine,
+                its_turn: false,
+            };
             mine.wait(); // and it is still taken: by us
+            queued.its_turn = true;
         } else {
             state.taken = true;
         }
         Turn(self)
+    }
+}
+
+/// One in the line. When it is unwound there, or must not wait, it leaves the line.
+struct Queued<'a> {
+    turnstile: &'a Turnstile,
+    baton: &'a Arc<Baton>,
+    its_turn: bool,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if self.its_turn {
+            return;
+        }
+        let mut state = self.turnstile.lock();
+        let place = state.waiting.iter().position(|baton| Arc::ptr_eq(baton, self.baton));
+        if let Some(place) = place {
+            state.waiting.remove(place);
+        } else {
+            // It was called meanwhile: the turn goes on to the next.
+            drop(state);
+            drop(Turn(self.turnstile));
+        }
     }
 }
 

@@ -33,6 +33,15 @@ pub(super) fn is_in_fiber() -> bool {
     Worker::with_fiber(|here| here.is_some())
 }
 
+/// Unwinds the caller if it is a fiber that is cancelled.
+pub(super) fn checkpoint() {
+    Worker::with_fiber(|here| {
+        if let Some((worker, fiber)) = here {
+            worker.checkpoint(fiber);
+        }
+    });
+}
+
 /// Counts an operation that did not have to wait: a fiber that does only such has to let others run, now and then.
 pub(super) fn count_as_done() {
     Worker::with_fiber(|here| {

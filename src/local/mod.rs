@@ -18,7 +18,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
-use crate::sched::slots;
+use crate::sched::{Frame, Worker, slots};
 
 /// Makes a thread-local each fiber's own: when a fiber is suspended its value is taken out, and it is put back before the fiber
 /// goes on.
@@ -100,12 +100,22 @@ pub(crate) fn end() {
     if !slots::any() && table::end_if_unused() {
         return;
     }
-    table::drop_values();
-    drop(Context::default().install());
-    contain(slots::clear);
-    // That may have made new ones.
-    table::drop_values();
+    // What ended the fiber early does not keep its destructors from waiting.
+    uncancelled(|| {
+        table::drop_values();
+        drop(Context::default().install());
+        contain(slots::clear);
+        // That may have made new ones.
+        table::drop_values();
+    });
     table::end();
+}
+
+fn uncancelled(f: impl FnOnce()) {
+    Worker::with_running(|here| match here {
+        Some((worker, fiber)) => worker.within(fiber, &Frame::shield(), f).unwrap_or_else(|f| f()),
+        None => f(),
+    });
 }
 
 /// Calls destructors that are not ours. One that panics has its message printed, and that is all.

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
+use super::cancel::Cancellation;
 use super::task::Task;
 use crate::context::Handle;
 use crate::stack::Stack;
@@ -23,6 +24,7 @@ pub(super) struct ControlBlock {
     /// The size of the stack that it is to have.
     pub(super) stack_size: Cell<usize>,
     pub(super) kept: Kept,
+    pub(super) cancellation: Cancellation,
 }
 
 /// What the layer of fiber-locals keeps with a fiber. The scheduler makes both null for a new one, and knows no more of them.
@@ -53,6 +55,23 @@ impl FiberRef {
     pub(super) fn block(&self) -> &ControlBlock {
         // SAFETY: the invariant: a live slab never moves or frees its chunks.
         unsafe { self.0.as_ref() }
+    }
+
+    /// What it does; `None` when it has ended.
+    pub(super) fn task(self) -> Option<Arc<dyn Task>> {
+        let slot = &self.block().task;
+        let task = slot.take();
+        slot.set(task.clone());
+        task
+    }
+
+    /// Whether something with this address lies on its own stack.
+    pub(super) fn has_on_its_stack(self, address: usize) -> bool {
+        let slot = &self.block().stack;
+        let stack = slot.take();
+        let has = stack.as_ref().is_some_and(|stack| stack.addresses().contains(&address));
+        slot.set(stack);
+        has
     }
 
     /// For carrying it through an operation's `user` word.
@@ -100,6 +119,12 @@ impl Slab {
         self.free
             .extend(chunk.iter().rev().map(|block| FiberRef(NonNull::from(block))));
         self.free.pop().expect("a chunk is not empty")
+    }
+
+    /// All of them, in use or not.
+    pub(super) fn iter(&self) -> impl Iterator<Item = FiberRef> {
+        let blocks = self.chunks.iter().flat_map(|chunk| chunk.iter());
+        blocks.map(|block| FiberRef(NonNull::from(block)))
     }
 
     /// Takes back the block of a fiber that has ended.

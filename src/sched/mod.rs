@@ -2,8 +2,8 @@
 //!
 //! Each thread that runs fibers is a [`Worker`] with a run queue, timers and a reactor of its own. A fiber that has started
 //! stays with its worker for life. Start at [`switch`], which has the picture; then [`worker`], the loop around it; then
-//! [`wait`]. [`inbox`] is how other threads reach a worker, and [`crew`] what the workers of a runtime have in common: above
-//! all, what has not started yet.
+//! [`wait`]. [`inbox`] is how other threads reach a worker, [`crew`] what the workers of a runtime have in common: above all,
+//! what has not started yet; and [`cancel`] how a fiber is made to end early.
 
 #![allow(
     unsafe_code,
@@ -11,6 +11,7 @@
 )]
 
 mod abort;
+mod cancel;
 mod carrier;
 mod control;
 mod crew;
@@ -26,9 +27,11 @@ mod timers;
 mod wait;
 mod worker;
 
+pub use cancel::Cancelled;
+pub(crate) use cancel::{Frame, Life, Members, UNWINDS, cancel, leave_scope, tell};
 pub(crate) use control::{FiberRef, Kept};
 pub(crate) use crew::{Crew, Member};
 pub(crate) use inbox::{Inbox, WakeUp};
 pub(crate) use task::Task;
-pub(crate) use wait::wake;
+pub(crate) use wait::{Cut, wake};
 pub(crate) use worker::{Candidate, Config, Worker};

@@ -36,6 +36,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::abort::AbortOnUnwind;
+use super::cancel::UNWINDS;
 use super::carrier::Carrier;
 use super::control::{ControlBlock, FiberRef};
 use super::task::Task;
@@ -192,7 +193,13 @@ impl Worker {
         let work: *const dyn Task = Arc::as_ptr(&task);
         fiber.block().task.set(Some(task));
         // SAFETY: the control block keeps the task until `after_end`.
-        unsafe { &*work }.run();
+        let work = unsafe { &*work };
+        if self.begin(fiber, work.life()) && UNWINDS {
+            work.cancel();
+        } else {
+            work.run();
+        }
+        self.end(fiber, work.life());
         fiber
     }
 

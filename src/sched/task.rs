@@ -4,13 +4,21 @@ use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
+use super::cancel::Life;
+
 /// The work of one fiber.
 pub(crate) trait Task: Send + Sync {
     /// Runs it, on the fiber's own stack, once. Lets no panic out.
     fn run(&self);
 
+    /// Called instead of `run`, in its place, where it was cancelled before it began.
+    fn cancel(&self);
+
     /// Called instead of `run` where no stack could be had.
     fn fail(&self, error: io::Error);
+
+    /// Whether it is cancelled.
+    fn life(&self) -> &Life;
 
     /// Fills `slot` with what the layer above keeps of a task, if that is what the slot is for. The scheduler does not
     /// know that type: it lies above.

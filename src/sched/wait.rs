@@ -1,6 +1,6 @@
 //! Waiting: for a turn, a point in time, an operation, or somebody's wake-up.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,17 @@ use super::slots;
 use super::timers::{Entry, Timers};
 use super::worker::Worker;
 use crate::no_suspend;
-use crate::reactor::{Backend, FileVerb, Kind, Op, Outcome, Source, Submitted};
+use crate::reactor::{Backend, FileOp, FileVerb, Kind, Op, Outcome, Source, Submitted};
 
 /// How many operations a fiber may do without waiting before it has to let others run.
 const MAX_STREAK: u32 = 64;
+
+/// Why a wait ended before what it was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Deadline,
+    Cancelled,
+}
 
 impl Worker {
     /// Lets the others run and comes back when it is this fiber's turn again.
@@ -42,10 +49,45 @@ impl Worker {
         slots::around(&mut || self.leave(&fiber.block().context, then.take()));
     }
 
-    /// Suspends the running fiber until `deadline` has passed; `None` is never.
+    /// Suspends the running fiber until `deadline` has passed; `None` is never. It ends early when the fiber is cancelled.
     pub(crate) fn sleep(&self, fiber: FiberRef, deadline: Option<Instant>) {
         no_suspend::check();
-        self.with_deadline(deadline, &mut || self.ready(fiber), || self.suspend(fiber, None));
+        self.checkpoint(fiber);
+        if self.is_pending(fiber) {
+            // It cannot be unwound. Others run all the same.
+            self.yield_now(fiber);
+            return;
+        }
+        let end = |_| {
+            self.ready(fiber);
+            true
+        };
+        self.with_end(fiber, deadline, &end, || self.suspend(fiber, None));
+        self.checkpoint(fiber);
+    }
+
+    /// Calls `body`, which suspends the fiber. Should the deadline pass or the fiber be cancelled before it returns, calls
+    /// `end`, on another stack of this thread; until it has said once that it has ended the wait, or has seen to it that it
+    /// ends. It must not block or panic. Says why it did.
+    #[inline(always)]
+    pub(crate) fn with_end(
+        &self,
+        fiber: FiberRef,
+        deadline: Option<Instant>,
+        end: &dyn Fn(Cut) -> bool,
+        body: impl FnOnce(),
+    ) -> Option<Cut> {
+        let cut = Cell::new(None);
+        let end = |why| {
+            if cut.get().is_none() && end(why) {
+                cut.set(Some(why));
+            }
+        };
+        let interrupt = || end(Cut::Cancelled);
+        self.with_interrupt(fiber, &interrupt, || {
+            self.with_deadline(deadline, &mut || end(Cut::Deadline), body);
+        });
+        cut.get()
     }
 
     /// The end of a wake-up for the running fiber, which is about to wait for it; see [`wake`].
@@ -91,16 +133,33 @@ impl Worker {
     }
 
     /// Does one operation for the running fiber, which is suspended while it takes. An operation that has to wait is
-    /// cancelled after `timeout`; the answer is then `None`, unless it was done all the same.
+    /// cancelled after `timeout`; the answer is then `None`, unless it was done all the same. Where the fiber is cancelled,
+    /// the operation is not begun, or is cancelled, and the fiber unwound; but one that was done all the same is answered
+    /// with.
     ///
     /// # Safety
-    /// `op` is new. The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody
-    /// else, until this returns.
+    /// `op` is new. The invariant of [`Kind`]: what it points to stays valid, and is touched by nobody else, until this
+    /// returns.
     #[inline]
     pub(crate) unsafe fn perform(&self, fiber: FiberRef, op: &Op, timeout: Option<Duration>) -> Option<Outcome> {
         if no_suspend::depth() > 0 {
             // SAFETY: the caller's promise.
             return Some(unsafe { perform_without_waiting(op) });
+        }
+        // What was begun to be closed would otherwise be nobody's.
+        let closes = || {
+            matches!(
+                &op.kind,
+                Kind::File {
+                    what: FileOp::Close,
+                    ..
+                }
+            )
+        };
+        if self.is_pending(fiber) && !closes() {
+            self.checkpoint(fiber);
+            self.count_unsuspended(fiber);
+            return Some(Err(libc::ECANCELED));
         }
         op.set_user(fiber.as_ptr());
         let op_ptr = NonNull::from(op);
@@ -111,23 +170,30 @@ impl Worker {
             return Some(outcome);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut timed_out = false;
-        let mut cancel = || {
-            // A turn hands out what has completed before it looks at the timers.
-            if op.outcome().is_none() {
-                timed_out = true;
+        let cancel = |_| {
+            // What has completed is handed out before long.
+            let pending = op.outcome().is_none() && !closes();
+            if pending {
                 // SAFETY: it has not completed, so it is pending.
                 unsafe { self.reactor.borrow_mut().cancel(op_ptr) };
             }
+            pending
         };
-        self.with_deadline(deadline, &mut cancel, || self.suspend(fiber, None));
+        let cut = self.with_end(fiber, deadline, &cancel, || self.suspend(fiber, None));
         // To unwind would free what the reactor still has.
         let abort = AbortOnUnwind::arm();
         let outcome = op
             .outcome()
             .expect("a fiber is resumed when its operation has completed");
         abort.disarm();
-        (!(timed_out && outcome == Err(libc::ECANCELED))).then_some(outcome)
+        match (cut, outcome) {
+            (Some(Cut::Deadline), Err(libc::ECANCELED)) => None,
+            (Some(Cut::Cancelled), Err(libc::ECANCELED)) => {
+                self.checkpoint(fiber);
+                Some(outcome)
+            }
+            _ => Some(outcome),
+        }
     }
 
     /// Lets others run when a fiber has gone on for long without waiting: one that reads what is always there would

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::abort::AbortOnUnwind;
+use super::cancel::Home;
 use super::carrier::Carrier;
 use super::control::{FiberRef, Kept, Slab};
 use super::crew::{Crew, Member, PATIENCE, View};
@@ -109,6 +110,9 @@ pub(crate) struct Worker {
     woken: Cell<bool>,
     /// From when on it takes what it would rather leave to others.
     patience: Cell<Option<Instant>>,
+    pub(super) home: Home,
+    /// Fibers that start are cancelled.
+    pub(super) stopping: Cell<bool>,
 }
 
 impl Worker {
@@ -133,12 +137,14 @@ impl Worker {
             surplus: Cell::new(None),
             reactor: RefCell::new(candidate.reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
+            home: Home::new(&candidate.inbox),
             inbox: candidate.inbox,
             crew,
             index,
             next_peer: Cell::new(0),
             woken: Cell::new(false),
             patience: Cell::new(None),
+            stopping: Cell::new(false),
         }
     }
 
@@ -190,11 +196,7 @@ impl Worker {
 
     /// What the running fiber is doing.
     pub(crate) fn current_task(&self) -> Option<Arc<dyn Task>> {
-        let fiber = self.current.get()?;
-        let slot = &fiber.block().task;
-        let task = slot.take();
-        slot.set(task.clone());
-        task
+        self.current.get()?.task()
     }
 
     /// Starts a fiber, on this worker or on another. It gets a stack when its turn comes.
@@ -398,7 +400,7 @@ impl Worker {
             let Some(entry) = self.timers.borrow_mut().pop_expired(now) else {
                 return;
             };
-            // SAFETY: just popped; its fiber is suspended in `with_deadline`, so the entry and its action are alive.
+            // SAFETY: just popped; its fiber is suspended within `with_deadline`, so the entry and its action are alive.
             let action = unsafe { entry.as_ref() }.action();
             // SAFETY: as above; nobody else refers to the action while the fiber is suspended.
             unsafe { (*action.as_ptr())() };
