@@ -91,6 +91,11 @@ impl Baton {
         debug_assert!(posted, "a wait without a deadline ends with a post");
     }
 
+    /// As [`wait_deadline`](Baton::wait_deadline), also in a fiber that is cancelled.
+    pub(crate) fn wait_to_the_end_until(&self, deadline: Instant) -> bool {
+        self.wait_until(Some(deadline), false)
+    }
+
     /// Waits until it has been posted, at most for `timeout`; true if it was posted.
     ///
     /// After a time-out the baton is as it was before, and can be waited for again. A poster may still come late, so it has

@@ -21,6 +21,7 @@
 //! | a fiber                                              | [`JoinHandle::cancel`]                       | its `join` gives an error that is a [`Cancelled`] |
 //! | the fibers of a [`scope`](crate::fiber::scope)       | [`Scope::cancel`], a panic of one of them    | the same                               |
 //! | all but the first of a [`race`], [`select`]          | the first                                    | nothing                                |
+//! | all fibers of a runtime                              | [`Runtime::shutdown`]                        | what refuses, where and how it was started |
 //!
 //! They nest, and what is inside is cancelled with what is around it: the nearest deadline wins. The fibers of a scope are
 //! inside of what the scope is in, on whichever worker they run. A fiber that was started by [`spawn`](crate::spawn) is not inside of
@@ -69,8 +70,6 @@
 
 mod deadline;
 mod race;
-#[cfg(test)]
-mod tests;
 mod token;
 
 pub use crate::sched::Cancelled;
@@ -84,6 +83,8 @@ use crate::sched::{FiberRef, Frame, Worker};
 
 #[cfg(doc)]
 use crate::fiber::{JoinHandle, Scope};
+#[cfg(doc)]
+use crate::runtime::Runtime;
 
 /// Whether the calling fiber is cancelled, so that its next suspension point is the last. False within a [`shield`] that
 /// keeps it out, and on a plain thread.

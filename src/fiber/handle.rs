@@ -1,13 +1,14 @@
 //! Who a fiber is: its id and name, and the token that unparks it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::baton::Baton;
-use crate::sched::{Task, Worker};
+use crate::sched::{Who, Worker};
 
 /// A number that no other fiber of this process has or had. As [`std::thread::ThreadId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,13 +19,32 @@ impl FiberId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         FiberId(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).expect("2^64 fibers are not reached"))
     }
+
+    /// The id of a fiber that the scheduler knows by this number; `None` for 0, which is nobody's.
+    pub(crate) fn from_number(number: u64) -> Option<FiberId> {
+        NonZeroU64::new(number).map(FiberId)
+    }
+
+    /// The name of the fiber, as long as anybody has something of it.
+    pub(crate) fn name(self) -> Option<Arc<str>> {
+        names().get(&self.0).cloned()
+    }
+}
+
+/// The names of those that have one, for who knows no more than the number.
+static NAMES: Mutex<BTreeMap<NonZeroU64, Arc<str>>> = Mutex::new(BTreeMap::new());
+
+fn names() -> MutexGuard<'static, BTreeMap<NonZeroU64, Arc<str>>> {
+    // Nothing panics under the lock.
+    NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What everybody may know of a fiber.
 #[derive(Debug)]
 pub(super) struct Identity {
     id: FiberId,
-    name: Option<Box<str>>,
+    /// Also among the [`NAMES`].
+    name: Option<Arc<str>>,
     spawned_at: Option<&'static Location<'static>>,
     /// Posted by `unpark`, consumed by `park`.
     parking: Baton,
@@ -32,9 +52,13 @@ pub(super) struct Identity {
 
 impl Identity {
     pub(super) fn new(name: Option<String>, spawned_at: Option<&'static Location<'static>>) -> Identity {
+        let (id, name) = (FiberId::next(), name.map(Arc::<str>::from));
+        if let Some(name) = &name {
+            names().insert(id.0, Arc::clone(name));
+        }
         Identity {
-            id: FiberId::next(),
-            name: name.map(String::into_boxed_str),
+            id,
+            name,
             spawned_at,
             parking: Baton::new(),
         }
@@ -42,6 +66,22 @@ impl Identity {
 
     pub(super) fn parking(&self) -> &Baton {
         &self.parking
+    }
+
+    pub(super) fn who(&self) -> Who {
+        Who {
+            id: self.id.0.get(),
+            spawned_at: self.spawned_at,
+        }
+    }
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        if self.name.is_some() {
+            let name = names().remove(&self.id.0);
+            drop(name);
+        }
     }
 }
 
@@ -129,17 +169,6 @@ fn current_thread() -> Fiber {
     }
     // A thread that ends, in the destructors of others of its locals, is somebody new each time that it asks.
     THREAD.try_with(Fiber::clone).unwrap_or_else(|_| new())
-}
-
-/// The fibers of `worker` that have not ended, those too that have not begun.
-#[cfg_attr(not(test), expect(dead_code, reason = "for shutting a runtime down"))]
-pub(crate) fn live_fibers(worker: &Worker) -> Vec<Fiber> {
-    let fiber_of = |task: Arc<dyn Task>| {
-        let mut fiber: Option<Fiber> = None;
-        task.provide(&mut fiber);
-        fiber
-    };
-    worker.live_tasks().into_iter().filter_map(fiber_of).collect()
 }
 
 /// Runs `f` with the token of the running fiber or thread.

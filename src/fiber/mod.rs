@@ -25,8 +25,6 @@ mod scope;
 pub use std::thread::{available_parallelism, panicking};
 
 pub use builder::Builder;
-#[cfg_attr(not(test), expect(unused_imports, reason = "for shutting a runtime down"))]
-pub(crate) use handle::live_fibers;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
 pub(crate) use root::run_root;

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::handle::{Fiber, Identified, Identity};
 use crate::baton::Baton;
 use crate::local::{self, Context};
-use crate::sched::{Cancelled, Life, Task};
+use crate::sched::{Cancelled, Life, Task, Who};
 
 /// The fiber has not ended, and somebody may join it.
 const RUNNING: u8 = 0;
@@ -135,6 +135,14 @@ where
 
     fn life(&self) -> &Life {
         &self.life
+    }
+
+    fn who(&self) -> Who {
+        self.identity.who()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.try_wait()
     }
 
     fn provide(self: Arc<Self>, slot: &mut dyn Any) {

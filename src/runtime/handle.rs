@@ -57,6 +57,7 @@ impl Handle {
     /// # Errors
     /// `BrokenPipe` where the runtime takes no more: [`run`](super::run) when its last fiber has ended, a
     /// [`Runtime`](super::Runtime) when it is being dropped. Its own fibers may go on to spawn.
+    #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -72,6 +73,7 @@ impl Handle {
     ///
     /// # Panics
     /// If the name has a NUL byte in it.
+    #[track_caller]
     pub fn spawn_with<F, T>(&self, builder: fiber::Builder, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,

@@ -3,6 +3,7 @@
 mod background;
 mod builder;
 mod handle;
+mod shutdown;
 mod threads;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::io;
 pub use background::Runtime;
 pub use builder::Builder;
 pub use handle::{Handle, WorkerStats};
+pub use shutdown::{ShutdownError, Straggler};
 
 /// Runs `f` in a fiber, and returns its result when all fibers have ended.
 ///

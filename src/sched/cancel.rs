@@ -345,7 +345,7 @@ impl Worker {
         life.home.store(self.home.0, Ordering::SeqCst);
         let cancellation = &fiber.block().cancellation;
         cancellation.innermost.set(Some(life.root.as_ptr()));
-        if self.stopping.get() {
+        if self.crew().is_stopping() {
             life.root.cancel();
         }
         cancellation.look_again();
@@ -470,22 +470,12 @@ impl Worker {
     pub(crate) fn is_cancelled(&self, fiber: FiberRef) -> bool {
         let cancellation = &fiber.block().cancellation;
         if !cancellation.pending.get() {
+            if self.crew().is_stopping() {
+                fiber.task().iter().for_each(|task| task.life().root.cancel());
+            }
             cancellation.look_again();
         }
         cancellation.pending.get()
-    }
-
-    /// Cancels all fibers of this worker that have not ended, and those that start from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for shutting a runtime down"))]
-    pub(crate) fn cancel_everything(&self) {
-        self.stopping.set(true);
-        self.live_tasks().into_iter().for_each(cancel);
-    }
-
-    /// What the fibers of this worker do that have not ended, those too that have not started.
-    pub(crate) fn live_tasks(&self) -> Vec<Arc<dyn Task>> {
-        let fibers = self.fibers.borrow();
-        fibers.iter().filter_map(FiberRef::task).collect()
     }
 }
 

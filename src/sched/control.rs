@@ -8,7 +8,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use super::cancel::Cancellation;
-use super::task::Task;
+use super::task::{Task, Who};
 use crate::context::Handle;
 use crate::stack::Stack;
 
@@ -23,6 +23,7 @@ pub(super) struct ControlBlock {
     pub(super) stack: Cell<Option<Stack>>,
     /// The size of the stack that it is to have.
     pub(super) stack_size: Cell<usize>,
+    pub(super) who: Cell<Who>,
     pub(super) kept: Kept,
     pub(super) cancellation: Cancellation,
 }
@@ -103,6 +104,7 @@ impl Slab {
             None => self.grow(),
         };
         let block = fiber.block();
+        block.who.set(task.who());
         block.task.set(Some(task));
         block.stack_size.set(stack_size);
         block.kept.locals.set(ptr::null());

@@ -25,6 +25,7 @@ use std::time::Duration;
 use super::fresh::{Fresh, Queue};
 use super::inbox::Inbox;
 use super::search::Search;
+use super::stop::Running;
 use super::task::Task;
 use super::worker::Config;
 
@@ -66,6 +67,7 @@ pub(crate) struct Member {
     pub(super) ended: Count,
     /// Closures that it took from others.
     pub(super) stolen: Count,
+    pub(super) running: Running,
     /// Handed over and not started yet.
     handed: AtomicUsize,
 }
@@ -80,6 +82,7 @@ impl Member {
             placed: Count::default(),
             ended: Count::default(),
             stolen: Count::default(),
+            running: Running::default(),
             handed: AtomicUsize::new(0),
         }
     }
@@ -127,6 +130,8 @@ pub(crate) struct Crew {
     ends: AtomicBool,
     /// No fiber is left, and none will come.
     done: AtomicBool,
+    /// See [`super::stop`].
+    pub(super) stopping: AtomicBool,
 }
 
 impl Crew {
@@ -140,6 +145,7 @@ impl Crew {
             closed: Mutex::new(false),
             ends: AtomicBool::new(false),
             done: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
         }
     }
 
@@ -336,8 +342,8 @@ impl Crew {
         self.rouse_all_but(None);
     }
 
-    /// Whether it is over. To be asked by the worker `asking`, which has announced its sleep: of two workers whose last fibers end at the same
-    /// time, one at least sees that both have.
+    /// Whether it is over. To be asked by the worker `asking`, which has announced its sleep: of two workers whose last fibers
+    /// end at the same time, one at least sees that both have.
     pub(super) fn is_over(&self, asking: usize) -> bool {
         if self.done.load(Ordering::SeqCst) {
             return true;

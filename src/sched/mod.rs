@@ -21,6 +21,7 @@ mod inbox;
 mod model;
 mod search;
 pub(crate) mod slots;
+mod stop;
 mod switch;
 mod task;
 mod timers;
@@ -32,6 +33,7 @@ pub(crate) use cancel::{Frame, Life, Members, UNWINDS, cancel, leave_scope, tell
 pub(crate) use control::{FiberRef, Kept};
 pub(crate) use crew::{Crew, Member};
 pub(crate) use inbox::{Inbox, WakeUp};
-pub(crate) use task::Task;
+pub(crate) use stop::{Left, Roll};
+pub(crate) use task::{Task, Who};
 pub(crate) use wait::{Cut, wake};
 pub(crate) use worker::{Candidate, Config, Worker};

@@ -109,14 +109,21 @@ impl Worker {
                 }
                 let context = fiber.block().context.take();
                 if let Some(context) = context.or_else(|| self.start(fiber)) {
-                    self.current.set(Some(fiber));
+                    self.set_current(fiber);
                     return Next::Context(context);
                 }
             }
         }
         self.current.set(None);
+        self.figures().running.set_none();
         // Without a context of its own to go back to, it is the thread that is leaving.
         self.thread.take().map_or(Next::Stay, Next::Context)
+    }
+
+    #[inline]
+    fn set_current(&self, fiber: FiberRef) {
+        self.current.set(Some(fiber));
+        self.figures().running.set(fiber.block().who.get());
     }
 
     /// Has the memory fetched that those who come next will need: of one that is still a few switches away the control
@@ -261,7 +268,7 @@ impl Worker {
         };
         next.block().stack.set(ended.block().stack.take());
         self.remove(ended);
-        self.current.set(Some(next));
+        self.set_current(next);
         true
     }
 }

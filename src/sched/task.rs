@@ -2,9 +2,17 @@
 
 use std::any::Any;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 
 use super::cancel::Life;
+
+/// A fiber's number, which no other has or had, and where it was started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) id: u64,
+    pub(crate) spawned_at: Option<&'static Location<'static>>,
+}
 
 /// The work of one fiber.
 pub(crate) trait Task: Send + Sync {
@@ -19,6 +27,12 @@ pub(crate) trait Task: Send + Sync {
 
     /// Whether it is cancelled.
     fn life(&self) -> &Life;
+
+    /// Who it is, in a form that can be told to other threads without owning anything.
+    fn who(&self) -> Who;
+
+    /// Whether it is over, with everything that the fiber had.
+    fn has_ended(&self) -> bool;
 
     /// Fills `slot` with what the layer above keeps of a task, if that is what the slot is for. The scheduler does not
     /// know that type: it lies above.

@@ -111,8 +111,6 @@ pub(crate) struct Worker {
     /// From when on it takes what it would rather leave to others.
     patience: Cell<Option<Instant>>,
     pub(super) home: Home,
-    /// Fibers that start are cancelled.
-    pub(super) stopping: Cell<bool>,
 }
 
 impl Worker {
@@ -144,7 +142,6 @@ impl Worker {
             next_peer: Cell::new(0),
             woken: Cell::new(false),
             patience: Cell::new(None),
-            stopping: Cell::new(false),
         }
     }
 

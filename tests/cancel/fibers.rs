@@ -159,3 +159,18 @@ fn by_the_destructor_of_a_closure_that_never_ran() {
         assert!(!baton.try_wait());
     });
 }
+
+#[test]
+fn what_is_told_too_late_finds_nobody() {
+    let (fiber, token) = run_on_one(|| {
+        let token = kapok::CancelToken::new();
+        let theirs = token.clone();
+        let fiber = spawn(move || theirs.run(|| ()));
+        fiber::yield_now();
+        (fiber, token)
+    });
+    // Its worker is gone, too.
+    fiber.cancel();
+    token.cancel();
+    fiber.join().unwrap().unwrap();
+}
