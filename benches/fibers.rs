@@ -1,7 +1,8 @@
 //! What fibers cost on each switch engine: `cargo bench --bench fibers`.
 //!
 //! The engines take turns, so that a machine whose speed drifts treats them alike; each figure is the median of the rounds,
-//! with the least and the most. Where nothing else is said, there is one worker. Compare figures of one run only. `cargo bench --bench fibers -- --test` runs one short round.
+//! with the least and the most. Where nothing else is said, there is one worker. Compare figures of one run only. `cargo bench
+//! --bench fibers -- --test` runs one short round; other arguments are parts of the names of what is to be measured.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -64,11 +65,17 @@ kapok::fiber_local!(static OF_FIBER: Cell<u32> = const { Cell::new(0) });
 static INHERITED: Inherited<u32> = Inherited::new();
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--test");
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let quick = arguments.iter().any(|argument| argument == "--test");
+    let wanted: Vec<_> = arguments
+        .iter()
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part));
     let (rounds, n) = if quick { (1, 2_000) } else { (9, 300_000) };
     let engines = Engine::available();
     println!("ns for each, median (min - max) of {rounds} rounds of {n}");
-    for &(name, work) in WORKS {
+    for &(name, work) in WORKS.iter().filter(|(name, _)| is_wanted(name)) {
         let mut figures = vec![Vec::new(); engines.len()];
         for _ in 0..rounds {
             for (figures, &engine) in figures.iter_mut().zip(&engines) {
@@ -83,7 +90,9 @@ fn main() {
         }
         println!();
     }
-    spread_of_closures(rounds, if quick { 2_000 } else { 100_000 });
+    if is_wanted("closures of 10 µs") {
+        spread_of_closures(rounds, if quick { 2_000 } else { 100_000 });
+    }
 }
 
 fn nanoseconds_each(begin: Instant, n: u32) -> f64 {

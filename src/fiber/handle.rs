@@ -25,6 +25,13 @@ impl FiberId {
         NonZeroU64::new(number).map(FiberId)
     }
 
+    #[cold]
+    fn be_called(self, name: String) -> Arc<str> {
+        let name = Arc::<str>::from(name);
+        names().insert(self.0, Arc::clone(&name));
+        name
+    }
+
     /// The name of the fiber, as long as anybody has something of it.
     pub(crate) fn name(self) -> Option<Arc<str>> {
         names().get(&self.0).cloned()
@@ -51,14 +58,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
+    #[inline(always)]
     pub(super) fn new(name: Option<String>, spawned_at: Option<&'static Location<'static>>) -> Identity {
-        let (id, name) = (FiberId::next(), name.map(Arc::<str>::from));
-        if let Some(name) = &name {
-            names().insert(id.0, Arc::clone(name));
-        }
+        let id = FiberId::next();
         Identity {
             id,
-            name,
+            name: name.map(|name| id.be_called(name)),
             spawned_at,
             parking: Baton::new(),
         }
@@ -77,6 +82,7 @@ impl Identity {
 }
 
 impl Drop for Identity {
+    #[inline]
     fn drop(&mut self) {
         if self.name.is_some() {
             let name = names().remove(&self.id.0);

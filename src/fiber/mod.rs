@@ -110,13 +110,9 @@ pub fn is_fiber() -> bool {
 /// Lets the other fibers of this thread run. As [`std::thread::yield_now`].
 #[inline]
 pub fn yield_now() {
-    Worker::with_fiber(|here| match here {
-        Some((worker, fiber)) => {
-            worker.yield_now(fiber);
-            worker.checkpoint(fiber);
-        }
-        None => std::thread::yield_now(),
-    });
+    if !Worker::yield_if_in_fiber() {
+        std::thread::yield_now();
+    }
 }
 
 /// Suspends the fiber for at least `duration`. As [`std::thread::sleep`].

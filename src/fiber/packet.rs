@@ -56,6 +56,7 @@ impl<F, T> Packet<F, T>
 where
     F: FnOnce() -> T,
 {
+    #[inline(always)]
     pub(super) fn new(identity: Identity, work: F) -> Packet<F, T> {
         Packet {
             identity,
@@ -68,6 +69,7 @@ where
     }
 
     /// Leaves the result, or drops it where nobody wants it, then calls `last`, then lets the joiner go on.
+    #[inline(always)]
     fn end_with(&self, result: super::Result<T>, last: impl FnOnce()) {
         // SAFETY: the fiber has not ended, so the result is ours.
         unsafe { *self.result.get() = Some(result) };
@@ -123,6 +125,7 @@ where
         self.end_with(Err(Box::new(error.to_string())), || ());
     }
 
+    #[cold]
     fn cancel(&self) {
         // SAFETY: instead of `run`, on the same thread.
         let work = unsafe { (*self.work.get()).as_mut() };

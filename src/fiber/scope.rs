@@ -20,7 +20,7 @@ use super::handle::Fiber;
 use super::join::JoinHandle;
 use crate::baton::Baton;
 use crate::no_suspend;
-use crate::sched::{Cancelled, Frame, Members, Task, Worker, leave_scope, tell};
+use crate::sched::{Cancelled, Frame, Members, ScopeFrame, Task, Worker, leave_scope, tell};
 
 /// A place to start fibers in that borrow; see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -232,7 +232,12 @@ where
         ..Shared::default()
     });
     let fibers = Frame::with_flag(&shared.fibers_cancelled);
-    let body = Frame::scope(&shared.body_cancelled, &fibers, &shared.fibers);
+    let around = ScopeFrame {
+        flag: &shared.body_cancelled,
+        fibers: &fibers,
+        members: &shared.fibers,
+    };
+    let body = Frame::scope(&around);
     let scope = Scope {
         shared: Arc::clone(&shared),
         fibers: FramePtr(NonNull::from(&fibers).cast()),

@@ -67,58 +67,74 @@ impl std::error::Error for Cancelled {}
 pub(crate) struct Frame<'a> {
     outer: Cell<Option<NonNull<Frame<'static>>>>,
     flag: AtomicBool,
-    /// A flag that lies elsewhere.
-    shared: Option<&'a AtomicBool>,
     kind: Kind<'a>,
 }
 
 enum Kind<'a> {
     Plain,
+    /// Its flag lies elsewhere.
+    Flag(&'a AtomicBool),
     /// Hides what is around it.
     Shield,
     /// The outermost of a fiber's own.
     Root,
-    /// A scope's function; the fibers of the scope are cancelled with the other frame.
-    Scope(&'a Frame<'a>, &'a Members),
+    /// A scope's function.
+    Scope(&'a ScopeFrame<'a>),
+}
+
+/// What a scope has besides the frame of its function.
+pub(crate) struct ScopeFrame<'a> {
+    /// Of the function.
+    pub(crate) flag: &'a AtomicBool,
+    /// The frame that the fibers of the scope are in, which are cancelled with that.
+    pub(crate) fibers: &'a Frame<'a>,
+    pub(crate) members: &'a Members,
 }
 
 impl<'a> Frame<'a> {
-    fn new(shared: Option<&'a AtomicBool>, kind: Kind<'a>) -> Frame<'a> {
+    fn new(kind: Kind<'a>) -> Frame<'a> {
         Frame {
             outer: Cell::new(None),
             flag: AtomicBool::new(false),
-            shared,
             kind,
         }
     }
 
     /// One that is cancelled by its own flag.
     pub(crate) fn plain() -> Frame<'a> {
-        Frame::new(None, Kind::Plain)
+        Frame::new(Kind::Plain)
     }
 
     /// One that is cancelled by a flag elsewhere.
     pub(crate) fn with_flag(flag: &'a AtomicBool) -> Frame<'a> {
-        Frame::new(Some(flag), Kind::Plain)
+        Frame::new(Kind::Flag(flag))
     }
 
     pub(crate) fn shield() -> Frame<'a> {
-        Frame::new(None, Kind::Shield)
+        Frame::new(Kind::Shield)
     }
 
-    /// The function of a scope, whose fibers are in `fibers`.
-    pub(crate) fn scope(flag: &'a AtomicBool, fibers: &'a Frame<'a>, members: &'a Members) -> Frame<'a> {
-        Frame::new(Some(flag), Kind::Scope(fibers, members))
+    /// The function of a scope.
+    pub(crate) fn scope(scope: &'a ScopeFrame<'a>) -> Frame<'a> {
+        Frame::new(Kind::Scope(scope))
+    }
+
+    fn flag(&self) -> &AtomicBool {
+        match self.kind {
+            Kind::Flag(flag) => flag,
+            Kind::Scope(scope) => scope.flag,
+            Kind::Plain | Kind::Shield | Kind::Root => &self.flag,
+        }
     }
 
     /// Sets the flag; those concerned have to be told.
     pub(crate) fn cancel(&self) {
-        self.shared.unwrap_or(&self.flag).store(true, Ordering::SeqCst);
+        self.flag().store(true, Ordering::SeqCst);
     }
 
     /// Whether it was cancelled itself, not something around it.
     pub(crate) fn is_cancelled_itself(&self) -> bool {
-        self.shared.unwrap_or(&self.flag).load(Ordering::SeqCst)
+        self.flag().load(Ordering::SeqCst)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -165,7 +181,7 @@ unsafe impl Send for Life {}
 impl Life {
     pub(crate) fn new() -> Life {
         Life {
-            root: Frame::new(None, Kind::Root),
+            root: Frame::new(Kind::Root),
             home: AtomicU64::new(0),
             fiber: Cell::new(None),
         }
@@ -391,9 +407,9 @@ impl Worker {
                 Kind::Root => None,
                 _ => frame.outer(),
             };
-            if let Kind::Scope(fibers, list) = frame.kind {
-                if fibers.is_cancelled() {
-                    list.collect(members);
+            if let Kind::Scope(scope) = frame.kind {
+                if scope.fibers.is_cancelled() {
+                    scope.members.collect(members);
                 }
             }
         }
@@ -420,7 +436,7 @@ impl Worker {
         frame.outer.set(outer);
         match frame.kind {
             Kind::Shield => cancellation.pending.set(false),
-            Kind::Scope(fibers, _) => fibers.outer.set(outer),
+            Kind::Scope(scope) => scope.fibers.outer.set(outer),
             _ => {}
         }
         cancellation.innermost.set(Some(frame.as_ptr()));

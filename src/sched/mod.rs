@@ -29,7 +29,7 @@ mod wait;
 mod worker;
 
 pub use cancel::Cancelled;
-pub(crate) use cancel::{Frame, Life, Members, UNWINDS, cancel, leave_scope, tell};
+pub(crate) use cancel::{Frame, Life, Members, ScopeFrame, UNWINDS, cancel, leave_scope, tell};
 pub(crate) use control::{FiberRef, Kept};
 pub(crate) use crew::{Crew, Member};
 pub(crate) use inbox::{Inbox, WakeUp};

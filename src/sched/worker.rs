@@ -165,6 +165,22 @@ impl Worker {
         })
     }
 
+    /// Lets the other fibers of this thread run; false where [`with_fiber`](Worker::with_fiber) gives none. Without closures,
+    /// which the compiler does not always inline: a yield is little more than its switch.
+    #[inline(always)]
+    pub(crate) fn yield_if_in_fiber() -> bool {
+        // SAFETY: as in `with`; used in this function alone.
+        let worker = unsafe { CURRENT.get().as_ref() };
+        let here = worker.and_then(|worker| worker.current.get().map(|fiber| (worker, fiber)));
+        let Some((worker, fiber)) = here else { return false };
+        if std::thread::panicking() {
+            return false;
+        }
+        worker.yield_now(fiber);
+        worker.checkpoint(fiber);
+        true
+    }
+
     /// Calls `f`, which must not run anybody else's code, with what is kept with the fiber that calls; `None` outside of fibers.
     #[inline]
     pub(crate) fn with_kept<R>(f: impl FnOnce(Option<&Kept>) -> R) -> R {
