@@ -88,12 +88,24 @@ fn link_libkqueue(prefix: &str) {
     panic!("KAPOK_LIBKQUEUE={prefix}: neither libkqueue.a nor libkqueue.so is in any of {places:?}");
 }
 
+/// Whether the build is to be one for a C library without makecontext, whatever this one has. By default
+/// `csrc/platform.h` knows which those are.
+fn boot_is_sigaltstack() -> bool {
+    println!("cargo::rerun-if-env-changed=KAPOK_BOOT");
+    match std::env::var("KAPOK_BOOT").as_deref() {
+        Ok("sigaltstack") => true,
+        Err(std::env::VarError::NotPresent) | Ok("") => false,
+        other => panic!("KAPOK_BOOT is {other:?}: it may be sigaltstack, or unset for what suits the target"),
+    }
+}
+
 fn compile_shim() {
     let mut build = cc::Build::new();
     build
         .files([
             "csrc/boost_names.c",
             "csrc/boot_makecontext.c",
+            "csrc/boot_sigaltstack.c",
             "csrc/engines.c",
             "csrc/layout.c",
             "csrc/record.c",
@@ -115,6 +127,9 @@ fn compile_shim() {
         .opt_level(2)
         // A new compiler's new warning must not break a user's build; it does break ours.
         .warnings_into_errors(std::env::var_os("CI").is_some());
+    if boot_is_sigaltstack() {
+        build.define("KAPOK_HAVE_MAKECONTEXT", "0");
+    }
     if std::env::var_os("CARGO_FEATURE_BOOST_NAMES").is_some() {
         build.define("KAPOK_BOOST_NAMES", None);
     }

@@ -23,10 +23,15 @@ static KAPOK_COLD const struct kapok_engine *choose_engine(void)
 
     if (name == NULL || *name == '\0' || strcmp(name, "setjmp") == 0)
         engine = &kapok_engine_setjmp_fenv;
+#if KAPOK_HAVE_MAKECONTEXT
     else if (strcmp(name, "ucontext") == 0)
         engine = &kapok_engine_ucontext_fenv;
     else
         kapok_die("KAPOK_SWITCH names no switch engine of this build, which has: setjmp, ucontext");
+#else
+    else
+        kapok_die("KAPOK_SWITCH names no switch engine of this build, which has: setjmp");
+#endif
     /* Threads that race here choose the same. */
     atomic_store_explicit(&chosen_engine, engine, memory_order_relaxed);
     return engine;

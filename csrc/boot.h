@@ -14,4 +14,7 @@
  */
 KAPOK_HIDDEN _Noreturn void kapok_boot(void *low, size_t size, void (*entry)(void *), void *arg);
 
+/* How much of the stack kapok_boot takes for itself, for good. */
+KAPOK_HIDDEN size_t kapok_boot_bytes(void);
+
 #endif

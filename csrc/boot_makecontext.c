@@ -2,6 +2,9 @@
 #define _XOPEN_SOURCE 700 /* macOS: without it <ucontext.h> declares another, smaller ucontext_t */
 #define _DARWIN_C_SOURCE
 
+#include "platform.h"
+
+#if KAPOK_HAVE_MAKECONTEXT
 #include <ucontext.h>
 
 #include "boot.h"
@@ -35,3 +38,11 @@ void kapok_boot(void *low, size_t size, void (*entry)(void *), void *arg)
     (void)setcontext(&uc);
     kapok_die("setcontext failed");
 }
+
+size_t kapok_boot_bytes(void)
+{
+    return 0;
+}
+#else
+typedef int kapok_boots_otherwise; /* ISO C wants a declaration in every file */
+#endif

@@ -3,7 +3,12 @@
 
 #include <string.h>
 
-const struct kapok_engine *const kapok_engines[] = {&kapok_engine_setjmp, &kapok_engine_ucontext};
+const struct kapok_engine *const kapok_engines[] = {
+    &kapok_engine_setjmp,
+#if KAPOK_HAVE_MAKECONTEXT
+    &kapok_engine_ucontext,
+#endif
+};
 const size_t kapok_engine_count = sizeof kapok_engines / sizeof kapok_engines[0];
 const unsigned int kapok_fctx_abi_version = KAPOK_FCTX_ABI_VERSION;
 

@@ -2,13 +2,18 @@
 #ifndef KAPOK_ENGINES_H
 #define KAPOK_ENGINES_H
 
+#include "platform.h"
 #include "record.h"
 
 KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_setjmp;
+#if KAPOK_HAVE_MAKECONTEXT
 KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_ucontext;
+#endif
 
 /* The same two keeping the floating-point environment of each context; only behind Boost's names. */
 KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_setjmp_fenv;
+#if KAPOK_HAVE_MAKECONTEXT
 KAPOK_HIDDEN extern const struct kapok_engine kapok_engine_ucontext_fenv;
+#endif
 
 #endif

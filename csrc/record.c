@@ -8,12 +8,13 @@
 
 #define RECORD_ALIGN ((uintptr_t)64) /* a cache line; no ABI asks for more at a stack's high end */
 
-void *kapok_place_record(void *sp, size_t size, size_t record_size, size_t jump_record_size)
+void *kapok_place_record(void *sp, size_t size, size_t record_size, size_t boot_size, size_t jump_record_size)
 {
     uintptr_t high = (uintptr_t)sp;
+    size_t needed = record_size + RECORD_ALIGN + boot_size + KAPOK_FIRST_FRAMES_BYTES + jump_record_size;
 
     /* Aligning the record eats up to RECORD_ALIGN - 1 bytes. */
-    if (high == 0 || size > high || size < record_size + RECORD_ALIGN + KAPOK_FIRST_FRAMES_BYTES + jump_record_size)
+    if (high == 0 || size > high || size < needed)
         return NULL;
     return (void *)((high - record_size) & ~(RECORD_ALIGN - 1));
 }

@@ -47,10 +47,11 @@ struct kapok_head {
 #define KAPOK_FIRST_FRAMES_BYTES 1920u
 
 /*
- * Where a record of `record_size` bytes goes on the stack [sp - size, sp), or NULL when there is no room for it and for
- * a function that does nothing but jump, with its record of `jump_record_size` bytes.
+ * Where a record of `record_size` bytes goes on the stack [sp - size, sp), or NULL when there is no room for it, for what
+ * the boot takes, and for a function that does nothing but jump, with its record of `jump_record_size` bytes.
  */
-KAPOK_HIDDEN void *kapok_place_record(void *sp, size_t size, size_t record_size, size_t jump_record_size);
+KAPOK_HIDDEN void *kapok_place_record(void *sp, size_t size, size_t record_size, size_t boot_size,
+                                      size_t jump_record_size);
 
 /* Runs the on-top function if there is one, then `fn`, which must not return. The bottom frame of every context. */
 KAPOK_HIDDEN void kapok_run_entry(struct kapok_head *head, kapok_entry_fn fn);

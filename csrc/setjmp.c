@@ -47,7 +47,7 @@ struct fresh {
 
 static kapok_fcontext_t setjmp_make(void *sp, size_t size, kapok_entry_fn fn)
 {
-    struct fresh *self = kapok_place_record(sp, size, sizeof *self, sizeof(struct suspended));
+    struct fresh *self = kapok_place_record(sp, size, sizeof *self, kapok_boot_bytes(), sizeof(struct suspended));
 
     if (self == NULL)
         return NULL;

@@ -15,6 +15,9 @@
 #define _XOPEN_SOURCE 700 /* macOS: without it <ucontext.h> declares another, smaller ucontext_t */
 #define _DARWIN_C_SOURCE
 
+#include "platform.h"
+
+#if KAPOK_HAVE_MAKECONTEXT
 #include <ucontext.h>
 
 #include "engines.h"
@@ -45,7 +48,7 @@ struct fresh {
 
 static kapok_fcontext_t ucontext_make(void *sp, size_t size, kapok_entry_fn fn)
 {
-    struct fresh *self = kapok_place_record(sp, size, sizeof *self, sizeof(struct suspended));
+    struct fresh *self = kapok_place_record(sp, size, sizeof *self, 0, sizeof(struct suspended));
 
     if (self == NULL)
         return NULL;
@@ -121,3 +124,6 @@ static kapok_transfer_t ucontext_ontop(kapok_fcontext_t to, void *data, kapok_on
 }
 
 const struct kapok_engine ENGINE = {"ucontext", ucontext_make, ucontext_jump, ucontext_ontop};
+#else
+typedef int kapok_no_ucontext; /* ISO C wants a declaration in every file */
+#endif

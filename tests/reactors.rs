@@ -86,7 +86,7 @@ fn a_conversation() -> ReactorKind {
 #[test]
 fn what_is_refused_is_named_and_the_next_one_serves() {
     let cases = [("epoll", "io_uring"), ("epoll io_uring", "poll")];
-    for switch in ["setjmp", "ucontext"] {
+    for switch in Engine::available().iter().map(|engine| engine.name()) {
         for (refused, serves) in cases {
             for errno in [libc::EPERM, libc::ENOSYS] {
                 let errno = errno.to_string();
@@ -140,8 +140,7 @@ fn one_that_is_asked_for_is_the_one() {
 #[test]
 fn every_reactor_works_with_every_engine() {
     for kind in ReactorKind::available() {
-        let threads = ["setjmp", "ucontext"].map(|engine| {
-            let engine: Engine = engine.parse().expect("an engine of every build");
+        let threads = Engine::available().into_iter().map(move |engine| {
             thread::spawn(move || {
                 for _ in 0..10 {
                     let used = Builder::new().reactor(kind).switch(engine).run(a_conversation);
@@ -153,8 +152,8 @@ fn every_reactor_works_with_every_engine() {
                 }
             })
         });
-        for thread in threads {
-            thread.join().expect("both engines work");
+        for thread in threads.collect::<Vec<_>>() {
+            thread.join().expect("each engine works");
         }
     }
 }

@@ -16,11 +16,11 @@
 //! # What can be cancelled
 //! | what                                                 | by what                                      | what it gives then                     |
 //! |------------------------------------------------------|----------------------------------------------|----------------------------------------|
-//! | [`timeout`], [`deadline`]                            | the time                                     | `Err(`[`Elapsed`]`)`                   |
+//! | [`timeout`], [`deadline()`]                            | the time                                     | `Err(`[`Elapsed`]`)`                   |
 //! | [`CancelToken::run`], in any number of fibers        | [`CancelToken::cancel`]                      | `Err(`[`Cancelled`]`)`                 |
 //! | a fiber                                              | [`JoinHandle::cancel`]                       | its `join` gives an error that is a [`Cancelled`] |
 //! | the fibers of a [`scope`](crate::fiber::scope)       | [`Scope::cancel`], a panic of one of them    | the same                               |
-//! | all but the first of a [`race`], [`select`]          | the first                                    | nothing                                |
+//! | all but the first of a [`race()`], [`select`]          | the first                                    | nothing                                |
 //! | all fibers of a runtime                              | [`Runtime::shutdown`]                        | what refuses, where and how it was started |
 //!
 //! They nest, and what is inside is cancelled with what is around it: the nearest deadline wins. The fibers of a scope are
@@ -66,7 +66,7 @@
 //! `blocking`. `timeout` gives what its function returns. Fibers begin, even when they are cancelled already.
 //!
 //! # On plain threads
-//! [`timeout`], [`deadline`] and [`CancelToken::run`] panic there: nobody could keep their promise.
+//! [`timeout`], [`deadline()`] and [`CancelToken::run`] panic there: nobody could keep their promise.
 
 mod deadline;
 mod race;

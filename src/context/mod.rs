@@ -73,11 +73,13 @@ struct Functions {
 /// | `setjmp`   | `_setjmp` / `_longjmp`  | the callee-saved registers; **the default**        |
 /// | `ucontext` | `swapcontext(3)`        | also the signal mask, at one system call a switch  |
 ///
+/// `ucontext` is there where the C library has it: not with musl, on Android, OpenBSD, and macOS on arm64.
+///
 /// The environment variable `KAPOK_SWITCH` chooses one for a whole program, [`Builder::switch`] for one runtime.
 ///
 /// ```
-/// let engine: kapok::Engine = "ucontext".parse()?;
-/// assert_eq!(engine.name(), "ucontext");
+/// let engine: kapok::Engine = "setjmp".parse()?;
+/// assert_eq!(engine.name(), "setjmp");
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///

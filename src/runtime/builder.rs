@@ -22,7 +22,7 @@ const MAX_WORKERS: usize = 1024;
 /// ```
 /// use kapok::{Engine, runtime::Builder};
 ///
-/// let engine: Engine = "ucontext".parse()?;
+/// let engine: Engine = "setjmp".parse()?;
 /// let used = Builder::new().switch(engine).workers(2).stack_size(128 * 1024).run(|| {
 ///     let handle = kapok::runtime::Handle::current();
 ///     (handle.switch(), handle.workers())

@@ -3,7 +3,7 @@
 //! Each thread that runs fibers is a [`Worker`] with a run queue, timers and a reactor of its own. A fiber that has started
 //! stays with its worker for life. Start at [`switch`], which has the picture; then [`worker`], the loop around it; then
 //! [`wait`]. [`inbox`] is how other threads reach a worker, [`crew`] what the workers of a runtime have in common: above all,
-//! what has not started yet; and [`cancel`] how a fiber is made to end early.
+//! what has not started yet; and [`mod@cancel`] how a fiber is made to end early.
 
 #![allow(
     unsafe_code,

@@ -42,9 +42,9 @@ fn without_unwinding_cancelling_is_cooperative() {
         .arg(dir.path().join("Cargo.toml"))
         .env("CARGO_TARGET_DIR", &target)
         .env_remove("RUSTFLAGS"));
-    for engine in ["setjmp", "ucontext"] {
+    for engine in kapok::Engine::available() {
         let output = run(Command::new(target.join("debug/abort"))
-            .env("KAPOK_SWITCH", engine)
+            .env("KAPOK_SWITCH", engine.name())
             .env("KAPOK_WORKERS", "1"));
         assert!(output.ends_with("all 7\n"), "{engine}: {output}");
     }

@@ -58,11 +58,17 @@ fn panic_passes_through_all_levels() {
     each_engine(|engine| assert_eq!(panics(|| deep(engine, 10).resume(())), "at the bottom"));
 }
 
+/// Each engine with each.
+fn pairs() -> impl Iterator<Item = (Engine, Engine)> {
+    let engines = Engine::available();
+    let with_all = |one: Engine| Engine::available().into_iter().map(move |other| (one, other));
+    engines.into_iter().flat_map(with_all)
+}
+
 #[test]
 fn engines_nest_in_each_other() {
-    for (outer, inner) in [("setjmp", "ucontext"), ("ucontext", "setjmp")] {
-        let inner: Engine = inner.parse().unwrap();
-        let mut coroutine = make(outer.parse().unwrap(), move |yielder, ()| {
+    for (outer, inner) in pairs() {
+        let mut coroutine = make(outer, move |yielder, ()| {
             let mut within = nested(inner, 5);
             while let Yielded(value) = within.resume(()) {
                 yielder.suspend(value);
@@ -139,9 +145,8 @@ fn fiber_that_sleeps_within_a_coroutine() {
 
 #[test]
 fn coroutine_of_another_engine_within_a_fiber() {
-    for (runtime, inner) in [("setjmp", "ucontext"), ("ucontext", "setjmp")] {
-        let inner: Engine = inner.parse().unwrap();
-        run_with(runtime.parse().unwrap(), move || {
+    for (runtime, inner) in pairs() {
+        run_with(runtime, move || {
             let mut coroutine = make(inner, |yielder, ()| {
                 fiber::yield_now();
                 yielder.suspend(1);

@@ -169,15 +169,19 @@ pub(super) fn a_signal_ends_no_operation(reactor: &mut Reactor) {
     let (_ours, source, mut theirs) = pair();
     let recv = Pending::recv(source, 1);
     recv.submit_pending(reactor);
+    struct Thread(libc::pthread_t);
+    // SAFETY: the name of a thread, which any thread may use; a pointer on some systems.
+    unsafe impl Send for Thread {}
     // SAFETY: asks for the calling thread.
-    let here = unsafe { libc::pthread_self() };
+    let here = Thread(unsafe { libc::pthread_self() });
     let sent = Arc::new(AtomicU64::new(0));
     let killer = std::thread::spawn({
         let sent = Arc::clone(&sent);
         move || {
+            let here = here; // the whole of it
             for _ in 0..50 {
                 // SAFETY: the thread waits for this one to end.
-                assert_eq!(unsafe { libc::pthread_kill(here, libc::SIGUSR2) }, 0);
+                assert_eq!(unsafe { libc::pthread_kill(here.0, libc::SIGUSR2) }, 0);
                 sent.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_micros(300));
             }

@@ -1,0 +1,22 @@
+/*
+ * What the C library has, as far as there is no asking it: a function that is declared may still be missing when the
+ * program is linked.
+ *
+ * KAPOK_HAVE_MAKECONTEXT: makecontext(3) and its family, which POSIX.1-2008 has dropped. musl, Android and OpenBSD have
+ * none; the one of macOS on arm64 does not work. Defined as 0 by hand, it makes any system one of those: for tests.
+ */
+#ifndef KAPOK_PLATFORM_H
+#define KAPOK_PLATFORM_H
+
+#include <limits.h> /* any header of the C library: on Linux it says which one it is */
+
+#ifndef KAPOK_HAVE_MAKECONTEXT
+#if defined(__OpenBSD__) || defined(__ANDROID__) || (defined(__APPLE__) && defined(__aarch64__)) ||                    \
+    (defined(__linux__) && !defined(__GLIBC__) && !defined(__UCLIBC__))
+#define KAPOK_HAVE_MAKECONTEXT 0
+#else
+#define KAPOK_HAVE_MAKECONTEXT 1
+#endif
+#endif
+
+#endif
