@@ -10,6 +10,7 @@ need clang-format clang-format
 need g++ g++
 need shellcheck shellcheck
 need valgrind valgrind
+need musl-gcc musl-tools
 need strace strace
 need curl curl
 need wrk wrk

@@ -291,6 +291,10 @@ fn fiber_keeps_what_is_not_send() {
 }
 
 #[test]
+#[cfg_attr(
+    target_env = "musl",
+    ignore = "its allocator keeps nothing for when there is no more address space"
+)]
 fn where_no_thread_can_be_had_the_fiber_does_the_work() {
     child::undisturbed("where_no_thread_can_be_had_the_fiber_does_the_work", || {
         run(|| {

@@ -166,6 +166,7 @@ fn boosts_classes_do_the_same_on_our_functions() {
 
 /// As the documentation tells a C++ project to do it: the crate as a static library.
 #[test]
+#[cfg_attr(target_env = "musl", ignore = "the C++ compiler is the host's")]
 fn a_cxx_program_links_with_the_crate() {
     let Some(cxx) = Compiler::cxx() else { return };
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("boost");

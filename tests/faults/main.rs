@@ -116,6 +116,15 @@ fn cases(reactor: &'static str) -> Option<Vec<Case>> {
         support::skip("no faults are injected under libkqueue", "KAPOK_REQUIRE_FAULTS");
         return None;
     }
+    if kapok::Engine::available().len() == 1 {
+        // The calls by which a context boots there, and those of a C library without makecontext, are not in the table. What
+        // the reactors call is the same.
+        support::skip(
+            "no faults are injected where contexts boot by sigaltstack",
+            "KAPOK_REQUIRE_FAULTS",
+        );
+        return None;
+    }
     let said = Said::by_a_child(reactor, "");
     if let Some(why) = said.lines("cannot: ").first() {
         let why = format!("no faults are injected: no seccomp notifications: {why}");

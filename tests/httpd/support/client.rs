@@ -105,11 +105,21 @@ impl Client {
         self.received
     }
 
+    /// With a time-out a socket's `read` is interrupted by any signal, be it for another thread's setrlimit (musl).
+    fn read_on(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            match self.stream.read(room) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
     /// Reads once; 0 is the end, also if the server ended it with a reset.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> usize {
         let mut room = vec![0; 64 * 1024];
-        match self.stream.read(&mut room) {
+        match self.read_on(&mut room) {
             Ok(count) => {
                 self.received.extend_from_slice(&room[..count]);
                 count
