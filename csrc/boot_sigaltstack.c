@@ -32,6 +32,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/auxv.h>
@@ -45,6 +46,7 @@
 struct boot {
     jmp_buf on_new_stack;
     volatile sig_atomic_t entered;
+    unsigned char *high; /* the end of the new stack */
     void (*entry)(void *);
     void *arg;
 };
@@ -98,9 +100,22 @@ static KAPOK_COLD _Noreturn void begin(const struct boot *boot)
     kapok_die("the first frame of a context returned");
 }
 
+/*
+ * Nobody returns through the kernel's frame any more, but whoever walks the stack, for a backtrace, would: to where the
+ * signal came, on a stack that has gone on since. It is made to lead nowhere, which ends the walk. What the C library
+ * calls a ucontext_t may be more than the kernel has put there.
+ */
+static void end_walks(void *kernel_frame, const unsigned char *high)
+{
+    size_t room = (size_t)(high - (unsigned char *)kernel_frame);
+
+    (void)memset(kernel_frame, 0, room < sizeof(ucontext_t) ? room : sizeof(ucontext_t));
+}
+
 static void on_signal(int number, siginfo_t *info, void *context)
 {
     struct boot *volatile boot = booting;
+    void *volatile kernel_frame = context;
 
     if (boot == NULL || boot->entered) {
         pass_on(number, info, context);
@@ -109,6 +124,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     boot->entered = 1;
     if (_setjmp(boot->on_new_stack) == 0)
         return;
+    end_walks(kernel_frame, boot->high);
     begin(boot);
 }
 
@@ -121,6 +137,7 @@ void kapok_boot(void *low, size_t size, void (*entry)(void *), void *arg)
     int own_errno = errno;
 
     boot.entered = 0;
+    boot.high = (unsigned char *)low + size;
     boot.entry = entry;
     boot.arg = arg;
     (void)pthread_once(&once, set_up);
