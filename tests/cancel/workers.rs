@@ -205,11 +205,11 @@ fn fill<'scope>(scope: &'scope Scope<'scope, '_>, tally: &'scope Tally) {
             tally.body(FILLED, || {
                 fiber::scope(|inner| {
                     drop(scoped_on(inner, i + 1, move || {
-                        tally.body(FILLED, || wait_somehow(i / WORKERS))
+                        tally.body(FILLED, || wait_somehow(i / WORKERS));
                     }));
                 });
                 fiber::park();
-            })
+            });
         }));
     }
 }
@@ -279,7 +279,7 @@ fn a_panic_on_another_worker_ends_the_scope() {
                     }));
                     // Nobody can join it any more, so this ends, too.
                     wait_somehow(round);
-                })
+                });
             });
             assert_eq!(sentence, "one of them");
             let (began, unwound) = tally.over();
@@ -473,7 +473,7 @@ fn a_fiber_that_begins_is_woken_or_ends_meanwhile() {
                     1 => theirs.wait(),
                     2 => fiber::park(),
                     _ => fiber::yield_now(),
-                })
+                });
             }));
             let (canceller, waker) = (on + 1 + random.below(3), on + random.below(WORKERS));
             let (cancels, wakes) = (Arc::clone(&fiber), Arc::clone(&fiber));
