@@ -98,7 +98,8 @@ impl Left {
     }
 }
 
-/// How many stacks of fibers are mapped: as many as there are guard pages that are not a thread's.
+/// How many stacks of fibers are mapped: as many as there are guard pages that are not a thread's, which has two, one of them
+/// below the stack for its signals.
 fn stacks() -> Option<usize> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let threads = std::fs::read_dir("/proc/self/task").ok()?.count();
@@ -111,7 +112,7 @@ fn stacks() -> Option<usize> {
         let number = |text| u64::from_str_radix(text, 16).expect("an address");
         number(high) - number(low) <= 64 * 1024
     });
-    Some(guards.count().saturating_sub(threads))
+    Some(guards.count().saturating_sub(2 * threads))
 }
 
 fn mapped() -> Option<u64> {
