@@ -22,6 +22,7 @@
 
 #include "engines.h"
 #include "record.h"
+#include "sanitizer.h"
 
 #ifdef KAPOK_KEEP_FENV
 #include <fenv.h>
@@ -34,6 +35,7 @@
 struct suspended {
     struct kapok_head head;
     ucontext_t uc;
+    KAPOK_SANITIZED(struct kapok_sanitized sanitized;)
 };
 
 /* Of a context that has never run: lies at the high end of its stack. */
@@ -65,6 +67,8 @@ static void first_frame(unsigned int high, unsigned int low)
 {
     struct fresh *self = kapok_join_halves(high, low);
 
+    KAPOK_SANITIZED(struct suspended *left = self->as_suspended.head.transfer.fctx;
+                    kapok_sanitize_arrived(&self->as_suspended.sanitized, &left->sanitized);)
 #ifdef KAPOK_KEEP_FENV
     (void)fesetenv(&self->fenv);
 #endif
@@ -85,6 +89,9 @@ static KAPOK_COLD void prepare_fresh(struct suspended *to)
     to->uc.uc_stack.ss_flags = 0;
     to->uc.uc_link = NULL;
     makecontext(&to->uc, (void (*)(void))first_frame, 2, kapok_high_half(fresh), kapok_low_half(fresh));
+    KAPOK_SANITIZED(kapok_sanitize_fresh(&to->sanitized, fresh->low, to->uc.uc_stack.ss_size);
+                    /* Or ASan's swapcontext would forget what it knows of this stack's frames when `self` goes on. */
+                    to->uc.uc_stack.ss_size = 0;)
 }
 
 static inline kapok_transfer_t switch_to(struct suspended *to, void *data, kapok_ontop_fn fn)
@@ -103,8 +110,11 @@ static inline kapok_transfer_t switch_to(struct suspended *to, void *data, kapok
     to->head.transfer.fctx = &self;
     to->head.transfer.data = data;
     to->head.ontop = fn;
+    KAPOK_SANITIZED(kapok_sanitize_leaving(&self.sanitized, &to->sanitized);)
     if (swapcontext(&self.uc, &to->uc) != 0)
         kapok_die("swapcontext failed");
+    KAPOK_SANITIZED(struct suspended *left = self.head.transfer.fctx;
+                    kapok_sanitize_arrived(&self.sanitized, &left->sanitized);)
 #ifdef KAPOK_KEEP_FENV
     (void)fesetenv(&fenv);
 #endif

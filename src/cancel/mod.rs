@@ -35,6 +35,10 @@
 //! none: what is given no time (`try_wait`, a time-out of zero), sockets in non-blocking mode, closing; and so is all that is done
 //! within [`no_suspend`](crate::no_suspend()).
 //!
+//! A fiber that is cancelled from another thread is told by its own worker, which looks for such calls each time that it has
+//! nothing to run, and after some hundred switches at the latest: until then it may pass suspension points at which it need
+//! not wait. [`is_cancelled`] knows it at once.
+//!
 //! There it is **unwound** as by a panic: destructors run, but no message is printed and no panic hook called. What was cancelled catches the
 //! unwinding and gives an error; what is further out goes on. Other `catch_unwind`s see a payload that is a [`Cancelled`]: they should
 //! [resume](std::panic::resume_unwind) it. A fiber that does not is unwound again at its next suspension point, and so on.

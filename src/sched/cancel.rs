@@ -365,7 +365,14 @@ impl Worker {
             life.root.cancel();
         }
         cancellation.look_again();
-        cancellation.pending.get()
+        let cancelled = cancellation.pending.get();
+        if cancelled && UNWINDS {
+            // It does not begin, and what it was given is dropped; with the last of that the scope that it would have
+            // been in may end, while values of this fiber are still to be dropped.
+            life.root.cancel();
+            life.root.outer.set(None);
+        }
+        cancelled
     }
 
     /// It has ended.

@@ -248,19 +248,15 @@ impl Worker {
             block.context.set(context);
             fits && fresh
         };
-        if self.budget.get() == 0 {
-            return false;
-        }
         // What is first has to have its control block, to tell what it wants.
-        while matches!(self.run_queue.borrow().front(), Some(Turn::OfFresh)) {
+        while self.budget.get() > 0 && matches!(self.run_queue.borrow().front(), Some(Turn::OfFresh)) {
             match self.place_next() {
                 Some(fiber) => *self.run_queue.borrow_mut().front_mut().expect("as above") = Turn::Of(fiber),
-                // Thieves were quicker.
-                None if self.pop().is_none() => return false,
-                None => {}
+                // Thieves were quicker. That turn is off the budget, too, and may have been the last.
+                None => _ = self.pop(),
             }
         }
-        if !self.run_queue.borrow().front().is_some_and(wants_this) {
+        if self.budget.get() == 0 || !self.run_queue.borrow().front().is_some_and(wants_this) {
             return false;
         }
         let Some(Turn::Of(next)) = self.pop() else {
@@ -304,5 +300,31 @@ unsafe extern "C-unwind" fn carry(first: ffi::kapok_transfer_t) {
             let ended = worker.run_current();
             worker.after_end(ended);
         });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::runtime::Builder;
+    use crate::{spawn, spawn_local};
+
+    /// The last turn of the budget is one whose closure a thief has taken, and who comes next has not started.
+    #[test]
+    fn a_turn_for_what_was_stolen_uses_up_the_budget() {
+        let builder = Builder::new().workers(1);
+        let ended = builder.run(|| {
+            let last = spawn_local(|| {
+                let next = Worker::with(|worker| {
+                    let worker = worker.expect("in a fiber");
+                    worker.run_queue.borrow_mut().push_back(Turn::OfFresh);
+                    worker.budget.set(1);
+                    spawn(|| 7)
+                });
+                spawn_local(move || next.join().unwrap())
+            });
+            last.join().unwrap().join().unwrap()
+        });
+        assert_eq!(ended.unwrap(), 7);
     }
 }

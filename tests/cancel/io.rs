@@ -30,6 +30,25 @@ fn a_buffer_is_the_callers_again() {
     });
 }
 
+/// The memory is somebody else's as soon as the time is up. `ci/asan.sh` looks on.
+#[test]
+fn a_buffer_may_be_freed_when_the_time_is_up() {
+    run(|| {
+        let (mut stream, mut peer) = connection();
+        for round in 0..50_u8 {
+            let mut buf = vec![round; 4096];
+            let outcome = timeout(SOON / 10, || stream.read(&mut buf).map(drop));
+            assert!(matches!(outcome, Err(Elapsed)));
+            drop(buf);
+            let others: Vec<_> = (0..20).map(|_| vec![round; 4096]).collect();
+            peer.write_all(&[255; 4096]).unwrap();
+            let mut later = [0; 4096];
+            stream.read_exact(&mut later).unwrap();
+            assert!(later == [255; 4096] && others.iter().all(|other| *other == [round; 4096]));
+        }
+    });
+}
+
 #[test]
 fn no_byte_is_lost_by_reading_in_time_or_not() {
     run(|| {

@@ -10,7 +10,7 @@ mod panics;
 mod points;
 mod races;
 mod scopes;
-mod stress;
+mod workers;
 
 use std::time::Duration;
 

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kapok::cancel::{Either, race_all, select};
 use kapok::sync::Baton;
@@ -317,4 +318,59 @@ fn deeply_nested_scopes_are_cancelled_at_once() {
         assert_eq!(outcome, Err(Cancelled));
         assert_eq!(ended.load(Ordering::SeqCst), 501);
     });
+}
+
+kapok::fiber_local!(static LAST: Cell<Option<Waits>> = Cell::new(None));
+
+/// Waits when it is dropped.
+struct Waits {
+    go: Arc<Baton>,
+    dropped: Arc<AtomicBool>,
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        shield(|| self.go.wait());
+        self.dropped.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Writes all over the stack below the caller.
+#[inline(never)]
+fn scribble() {
+    std::hint::black_box(&mut [0xa5_u8; 64 * 1024]);
+}
+
+/// A fiber that does not begin has let go of its scope before its own values are dropped.
+#[test]
+fn a_fiber_that_never_began_outlives_its_scope() {
+    let _watchdog = crate::support::watchdog();
+    let builder = kapok::runtime::Builder::new().workers(2);
+    let ended = builder.run(|| {
+        for _ in 0..20 {
+            let (go, dropped) = (Arc::new(Baton::new()), Arc::new(AtomicBool::new(false)));
+            let last = Waits {
+                go: Arc::clone(&go),
+                dropped: Arc::clone(&dropped),
+            };
+            let token = CancelToken::new();
+            let outcome = token.run(|| {
+                fiber::scope(|s| {
+                    token.cancel();
+                    let mut last = Some(last);
+                    let captured = OnDrop(move || LAST.with(|place| place.set(last.take())));
+                    let builder = fiber::Builder::new().worker(1);
+                    drop(builder.spawn_scoped(s, move || drop(captured)).unwrap());
+                });
+            });
+            assert_eq!(outcome, Err(Cancelled));
+            scribble();
+            assert!(!dropped.load(Ordering::SeqCst));
+            go.post();
+            while !dropped.load(Ordering::SeqCst) {
+                fiber::yield_now();
+            }
+        }
+    });
+    ended.unwrap();
 }
