@@ -71,3 +71,26 @@ unsafe fn perform_in_thread(op: &Op, timeout: Option<Duration>) -> io::Result<Op
         }
     }
 }
+
+/// Whether a wait suspends the caller, instead of blocking its thread.
+pub(crate) fn is_in_fiber() -> bool {
+    Worker::with_fiber(|here| here.is_some())
+}
+
+/// Unwinds the caller if it is a fiber that is cancelled.
+pub(crate) fn checkpoint() {
+    Worker::with_fiber(|here| {
+        if let Some((worker, fiber)) = here {
+            worker.checkpoint(fiber);
+        }
+    });
+}
+
+/// Counts an operation that did not have to wait: a fiber that does only such has to let others run, now and then.
+pub(crate) fn count_as_done() {
+    Worker::with_fiber(|here| {
+        if let Some((worker, fiber)) = here {
+            worker.count_unsuspended(fiber);
+        }
+    });
+}

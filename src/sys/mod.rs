@@ -96,12 +96,40 @@ pub(crate) fn poll(watched: &mut [libc::pollfd], timeout_ms: libc::c_int) -> io:
     }
 }
 
+impl Direction {
+    /// What `poll(2)` calls it.
+    fn events(self) -> libc::c_short {
+        match self {
+            Direction::Read => libc::POLLIN,
+            Direction::Write => libc::POLLOUT,
+        }
+    }
+}
+
+/// Whether `fd` is ready in that direction, or will never be: an attempt would say at once how it is.
+pub(crate) fn is_ready(fd: RawFd, direction: Direction) -> io::Result<bool> {
+    loop {
+        let mut watched = libc::pollfd {
+            fd,
+            events: direction.events(),
+            revents: 0,
+        };
+        // One element. A call that was interrupted has not looked: its answer must not be taken for a no.
+        match syscall!(poll(&raw mut watched, 1, 0)) {
+            Ok(_) if watched.revents & libc::POLLNVAL != 0 => return Err(io::Error::from_raw_os_error(libc::EBADF)),
+            Ok(ready) => return Ok(ready > 0),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::ENOMEM | libc::EAGAIN) => pause(),
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
 /// Blocks the calling *thread* until `fd` is ready in that direction; false when the deadline passed first.
 pub(crate) fn wait_ready(fd: RawFd, direction: Direction, deadline: Option<Instant>) -> io::Result<bool> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN,
-        Direction::Write => libc::POLLOUT,
-    };
+    let events = direction.events();
     loop {
         let timeout_ms = deadline.map_or(-1, |d| {
             milliseconds_rounded_up(d.saturating_duration_since(Instant::now()))
