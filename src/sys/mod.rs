@@ -8,6 +8,7 @@ pub(crate) mod kqueue;
 mod prefetch;
 pub(crate) mod socket;
 pub(crate) mod transfer;
+pub(crate) mod unix;
 
 pub(crate) use prefetch::prefetch;
 

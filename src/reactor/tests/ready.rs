@@ -77,5 +77,8 @@ pub(super) fn a_file_is_always_ready(reactor: &mut Reactor) {
 pub(super) fn a_closed_number_is_an_error(reactor: &mut Reactor) {
     // Above what this process opens.
     let source = Source::new(4000);
-    assert_eq!(finish(&Pending::ready(source, Direction::Read), reactor), Err(libc::EBADF));
+    assert_eq!(
+        finish(&Pending::ready(source, Direction::Read), reactor),
+        Err(libc::EBADF)
+    );
 }
