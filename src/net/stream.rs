@@ -50,6 +50,10 @@ impl TcpStream {
         TcpStream(socket)
     }
 
+    pub(super) fn socket(&self) -> &Socket {
+        &self.0
+    }
+
     /// Connects to one of the addresses, tried in turn. As [`std::net::TcpStream::connect`].
     ///
     /// # Errors

@@ -7,6 +7,8 @@ pub(crate) mod file;
 pub(crate) mod kqueue;
 mod prefetch;
 pub(crate) mod socket;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod splice;
 pub(crate) mod transfer;
 pub(crate) mod unix;
 

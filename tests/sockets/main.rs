@@ -6,6 +6,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod any;
+mod copying;
 mod queues;
 mod waits;
 mod with_kapok;
