@@ -18,6 +18,7 @@ mod sched;
 pub mod stack;
 pub mod sync;
 mod sys;
+pub mod time;
 
 /// Has the examples of that document compiled, or refused.
 #[cfg(doctest)]
