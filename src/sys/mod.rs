@@ -6,6 +6,7 @@ pub(crate) mod file;
 #[cfg(kqueue)]
 pub(crate) mod kqueue;
 mod prefetch;
+pub(crate) mod signal;
 pub(crate) mod socket;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) mod splice;
