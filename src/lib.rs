@@ -13,6 +13,7 @@ pub mod net;
 mod no_suspend;
 mod perform;
 mod pipe;
+pub mod process;
 mod reactor;
 pub mod runtime;
 mod sched;

@@ -22,10 +22,13 @@ pub(crate) struct Pipe {
 impl Pipe {
     /// Puts the descriptor into non-blocking mode. The mode is that of the open file, which is why nobody else may have it:
     /// the other end of a pipe is another open file.
-    pub(crate) fn new(fd: OwnedFd) -> io::Result<Pipe> {
-        sys::set_nonblocking(fd.as_fd(), true)?;
+    pub(crate) fn new(fd: OwnedFd) -> Pipe {
+        // It fails for what is not open, which cannot block either.
+        if let Err(error) = sys::set_nonblocking(fd.as_fd(), true) {
+            log::warn!("descriptor {} stays in blocking mode: {error}", fd.as_raw_fd());
+        }
         let source = Source::new(fd.as_raw_fd());
-        Ok(Pipe { fd: Some(fd), source })
+        Pipe { fd: Some(fd), source }
     }
 
     /// Waits for something to read, or the end.

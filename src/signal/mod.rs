@@ -70,7 +70,7 @@ impl Signals {
     /// interrupted (`SIGSEGV`, `SIGBUS`, `SIGFPE`, `SIGILL`); those of `sigaction(2)`; where no descriptor is left.
     pub fn new<I: IntoIterator<Item = libc::c_int>>(signals: I) -> io::Result<Signals> {
         let (out, into): (OwnedFd, OwnedFd) = signal::pipe()?;
-        let pipe = PipeEnd(Pipe::new(out)?);
+        let pipe = PipeEnd(Pipe::new(out));
         let listener = Listener::new(into, signals)?;
         Ok(Signals { listener, pipe })
     }

@@ -163,6 +163,16 @@ pub(crate) unsafe fn write(fd: RawFd, buf: *const u8, len: usize) -> io::Result<
     retry(|| syscall!(write(fd, buf.cast(), len)).map(count))
 }
 
+/// `pidfd_open(2)`, closed on exec: a descriptor that is readable when the process has ended.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pidfd_open(process: u32) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    let fd = syscall!(syscall(libc::SYS_pidfd_open, process, 0))?;
+    let fd = RawFd::try_from(fd).expect("a descriptor fits");
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
+}
+
 fn count(n: isize) -> usize {
     usize::try_from(n).expect("a count is not negative")
 }
