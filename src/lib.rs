@@ -19,9 +19,11 @@ pub mod runtime;
 mod sched;
 pub mod signal;
 pub mod stack;
+pub mod stdio;
 pub mod sync;
 mod sys;
 pub mod time;
+mod turn;
 
 /// Has the examples of that document compiled, or refused.
 #[cfg(doctest)]
