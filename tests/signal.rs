@@ -102,10 +102,8 @@ fn handlers_of_others_are_called_and_put_back() {
             };
             let new = action(plain as *const () as usize);
             // SAFETY: a valid action.
-            assert_eq!(
-                unsafe { libc::sigaction(SIGUSR1, &raw const new, std::ptr::null_mut()) },
-                0
-            );
+            let installed = unsafe { libc::sigaction(SIGUSR1, &raw const new, std::ptr::null_mut()) };
+            assert_eq!(installed, 0);
             let one = usize::try_from(SIGUSR1).unwrap();
             for round in 1..=3 {
                 let signals = Signals::new([SIGUSR1]).unwrap();
@@ -118,9 +116,11 @@ fn handlers_of_others_are_called_and_put_back() {
             }
             // One that comes later, and passes on, stays above; ours goes on to hear, also with new listeners.
             let signals = Signals::new([SIGUSR1]).unwrap();
+            let count = || {
+                LATER.fetch_add(1, Ordering::SeqCst);
+            };
             // SAFETY: the handler counts, which it may.
-            unsafe { signal_hook::low_level::register(SIGUSR1, || drop(LATER.fetch_add(1, Ordering::SeqCst))) }
-                .unwrap();
+            unsafe { signal_hook::low_level::register(SIGUSR1, count) }.unwrap();
             drop(signals);
             for round in 1..=2 {
                 let signals = Signals::new([SIGUSR1]).unwrap();

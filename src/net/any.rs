@@ -123,13 +123,21 @@ impl<T: AsFd> Async<T> {
 
     /// What it was made of.
     pub fn get_ref(&self) -> &T {
-        self.io.as_ref().expect("there until it is dropped")
+        self.io()
     }
 
     /// What it was made of, again. The mode stays.
     #[must_use]
     pub fn into_inner(mut self) -> T {
         self.forget();
+        self.take()
+    }
+
+    fn io(&self) -> &T {
+        self.io.as_ref().expect("there until it is dropped")
+    }
+
+    fn take(&mut self) -> T {
         self.io.take().expect("there until it is dropped")
     }
 

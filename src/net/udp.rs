@@ -252,7 +252,7 @@ impl UdpSocket {
     /// Those of `getsockopt(2)`.
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
         let value: Multicast = socket::get_option(self.0.raw(), libc::IPPROTO_IP, libc::IP_MULTICAST_TTL)?;
-        Ok(u32::try_from(value).expect("a count of hops"))
+        u32::try_from(value).map_err(io::Error::other)
     }
 
     /// `IPV6_MULTICAST_LOOP`: what it sends to groups of IPv6 comes to this machine, too.

@@ -36,6 +36,10 @@ impl Process {
     fn inner(&mut self) -> &mut process::Child {
         self.inner.as_mut().expect("there until it is dropped")
     }
+
+    fn id(&self) -> u32 {
+        self.inner.as_ref().expect("there until it is dropped").id()
+    }
 }
 
 impl Drop for Process {
@@ -79,7 +83,7 @@ impl Child {
     /// Its number.
     #[must_use]
     pub fn id(&self) -> u32 {
-        self.process.inner.as_ref().expect("there until it is dropped").id()
+        self.process.id()
     }
 
     /// Waits until it has ended, after closing its standard input, if that is a pipe that nobody has taken.

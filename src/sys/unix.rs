@@ -124,8 +124,16 @@ pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
 #[expect(clippy::cast_possible_truncation, reason = "at most a thousand")]
 const DATA_LEN: libc::c_uint = (MAX_DESCRIPTORS * size_of::<RawFd>()) as libc::c_uint;
-// SAFETY: a computation.
-const ROOM: usize = unsafe { libc::CMSG_SPACE(DATA_LEN) } as usize;
+const ROOM: usize = room();
+
+const fn room() -> usize {
+    // SAFETY: a computation.
+    let room = unsafe { libc::CMSG_SPACE(DATA_LEN) };
+    room as usize
+}
+
+/// A descriptor's number, in memory that may be aligned for nothing.
+type Number = [u8; size_of::<RawFd>()];
 
 /// The control data of a message that carries descriptors.
 #[repr(C)]
@@ -186,10 +194,10 @@ impl Control {
         // SAFETY: a computation.
         header.cmsg_len = unsafe { libc::CMSG_LEN(len) } as _;
         // SAFETY: the data follows the header.
-        let mut place = unsafe { libc::CMSG_DATA(header) }.cast::<RawFd>();
+        let mut place = unsafe { libc::CMSG_DATA(header) }.cast::<Number>();
         for descriptor in descriptors {
             // SAFETY: there is room for MAX_DESCRIPTORS of them.
-            unsafe { place.write_unaligned(descriptor.as_raw_fd()) };
+            unsafe { place.write(descriptor.as_raw_fd().to_ne_bytes()) };
             // SAFETY: as above.
             place = unsafe { place.add(1) };
         }
@@ -215,11 +223,11 @@ impl Control {
                 let count = (it.cmsg_len as usize - before) / size_of::<RawFd>();
                 for i in 0..count {
                     // SAFETY: within the data.
-                    let place = unsafe { data.cast::<RawFd>().add(i) };
+                    let place = unsafe { data.cast::<Number>().add(i) };
                     // SAFETY: the kernel has written a number there.
-                    let fd = unsafe { place.read_unaligned() };
+                    let number = unsafe { place.read() };
                     // SAFETY: the kernel has made it for this process, and nobody else knows it.
-                    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+                    let fd = unsafe { OwnedFd::from_raw_fd(RawFd::from_ne_bytes(number)) };
                     #[cfg(target_vendor = "apple")]
                     drop(super::set_cloexec(&fd)); // it cannot fail for an open descriptor
                     descriptors.push(fd);
