@@ -12,12 +12,18 @@ pub mod local;
 pub mod net;
 mod no_suspend;
 mod perform;
+mod pipe;
+pub mod process;
 mod reactor;
 pub mod runtime;
 mod sched;
+pub mod signal;
 pub mod stack;
+pub mod stdio;
 pub mod sync;
 mod sys;
+pub mod time;
+mod turn;
 
 /// Has the examples of that document compiled, or refused.
 #[cfg(doctest)]

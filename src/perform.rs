@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::reactor::{Kind, Op, Outcome, Source};
 use crate::sched::Worker;
-use crate::sys;
+use crate::sys::{self, Direction};
 
 /// What the caller wants of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,47 @@ pub(crate) unsafe fn perform(source: Source, kind: Kind, patience: Patience) -> 
     finish(outcome)
 }
 
+/// Calls `attempt`, which never waits, until it does something else than fail with `WouldBlock`, each time when the descriptor
+/// has become ready.
+///
+/// # Errors
+/// Those of `attempt`, and of waiting; `WouldBlock` when patience ran out.
+pub(crate) fn when_ready<T>(
+    source: Source,
+    direction: Direction,
+    patience: Patience,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    checkpoint();
+    let mut deadline = None;
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && patience != Patience::None => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            result => {
+                count_as_done();
+                return result;
+            }
+        }
+        let left = match patience {
+            Patience::Limited(timeout) => {
+                let now = Instant::now();
+                // Further away than the clock can tell is for ever.
+                let deadline = *deadline.get_or_insert_with(|| now.checked_add(timeout));
+                deadline.map_or(Patience::Unlimited, |at| {
+                    Patience::Limited(at.saturating_duration_since(now))
+                })
+            }
+            other => other,
+        };
+        if left == Patience::Limited(Duration::ZERO) {
+            return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        }
+        // SAFETY: there are no buffers.
+        unsafe { perform(source, Kind::Ready(direction), left) }?;
+    }
+}
+
 #[inline]
 fn finish(outcome: Option<Outcome>) -> io::Result<usize> {
     outcome
@@ -70,4 +111,27 @@ unsafe fn perform_in_thread(op: &Op, timeout: Option<Duration>) -> io::Result<Op
             return Ok(None);
         }
     }
+}
+
+/// Whether a wait suspends the caller, instead of blocking its thread.
+pub(crate) fn is_in_fiber() -> bool {
+    Worker::with_fiber(|here| here.is_some())
+}
+
+/// Unwinds the caller if it is a fiber that is cancelled.
+pub(crate) fn checkpoint() {
+    Worker::with_fiber(|here| {
+        if let Some((worker, fiber)) = here {
+            worker.checkpoint(fiber);
+        }
+    });
+}
+
+/// Counts an operation that did not have to wait: a fiber that does only such has to let others run, now and then.
+pub(crate) fn count_as_done() {
+    Worker::with_fiber(|here| {
+        if let Some((worker, fiber)) = here {
+            worker.count_unsuspended(fiber);
+        }
+    });
 }

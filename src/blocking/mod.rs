@@ -94,6 +94,12 @@ where
     }
 }
 
+/// Has `work`, which does not panic, done by the pool, and does not wait for it.
+pub(crate) fn in_background(work: Box<dyn FnOnce() + Send>) {
+    // Where no thread can be had at all, it is done here.
+    pool::submit(work).into_iter().for_each(|job| job());
+}
+
 struct SendPtr<T>(*mut T);
 // SAFETY: it is written through once, by the thread that does the work, while its owner waits.
 unsafe impl<T: Send> Send for SendPtr<T> {}

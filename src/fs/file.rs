@@ -12,11 +12,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use super::open::OpenOptions;
-use super::turn::{Turn, Turnstile};
 use super::way;
 use crate::blocking;
 use crate::reactor::{FileOp, FileVerb};
 use crate::sys::file;
+use crate::turn::{Turn, Turnstile};
 
 /// An open file. As [`std::fs::File`].
 ///

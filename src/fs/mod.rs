@@ -58,7 +58,6 @@ mod open;
 #[cfg(all(test, kapok_io_uring))]
 mod tests;
 mod transfer;
-mod turn;
 mod way;
 
 use std::io::{self, Read, Write};

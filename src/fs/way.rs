@@ -17,6 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::perform::{Patience, perform};
+pub(super) use crate::perform::{checkpoint, count_as_done, is_in_fiber};
 use crate::reactor::{FileOp, FileVerb, Kind, Source};
 use crate::sched::Worker;
 
@@ -26,29 +27,6 @@ pub(super) const NO_FILE: RawFd = libc::AT_FDCWD;
 /// Whether the caller is a fiber whose reactor does such operations itself.
 pub(super) fn has_ring_for(verb: FileVerb) -> bool {
     Worker::with_fiber(|here| here.is_some_and(|(worker, _)| worker.takes(verb)))
-}
-
-/// Whether a wait suspends the caller, instead of blocking its thread.
-pub(super) fn is_in_fiber() -> bool {
-    Worker::with_fiber(|here| here.is_some())
-}
-
-/// Unwinds the caller if it is a fiber that is cancelled.
-pub(super) fn checkpoint() {
-    Worker::with_fiber(|here| {
-        if let Some((worker, fiber)) = here {
-            worker.checkpoint(fiber);
-        }
-    });
-}
-
-/// Counts an operation that did not have to wait: a fiber that does only such has to let others run, now and then.
-pub(super) fn count_as_done() {
-    Worker::with_fiber(|here| {
-        if let Some((worker, fiber)) = here {
-            worker.count_unsuspended(fiber);
-        }
-    });
 }
 
 /// Does it through the ring.

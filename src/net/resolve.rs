@@ -120,6 +120,27 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
+/// The addresses of a host, looked up without blocking the worker; by the name that tokio gives it. The same as
+/// [`to_socket_addrs`](ToSocketAddrs::to_socket_addrs).
+///
+/// ```
+/// kapok::run(|| -> std::io::Result<()> {
+///     for address in kapok::net::lookup_host("localhost:80")? {
+///         assert!(address.ip().is_loopback());
+///     }
+///     Ok(())
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A look-up that is [cancelled](crate::cancel) is waited for: the system's resolver cannot be stopped.
+///
+/// # Errors
+/// Where a name cannot be resolved, or the text is no address.
+pub fn lookup_host<A: ToSocketAddrs>(host: A) -> io::Result<A::Iter> {
+    host.to_socket_addrs()
+}
+
 /// Tries `attempt` with each of the addresses, until one works.
 ///
 /// # Errors

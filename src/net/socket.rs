@@ -8,13 +8,14 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::perform::{Patience, perform};
+use super::accepting::Acceptor;
+use crate::perform::{self, Patience, perform};
 use crate::reactor::{Kind, Source};
-use crate::sched::{Inbox, Worker};
-use crate::sys::{self, socket};
+use crate::sched::Worker;
+use crate::sys::{self, Direction, socket, unix};
 
 /// A socket that does not block.
 ///
@@ -23,13 +24,13 @@ use crate::sys::{self, socket};
 pub(super) struct Socket {
     /// `None` only while it is being taken apart.
     fd: Option<OwnedFd>,
-    source: Source,
-    mode: Arc<Mode>,
+    pub(super) source: Source,
+    pub(super) mode: Arc<Mode>,
 }
 
 /// What std keeps in the kernel, for all descriptors of one open file: duplicates share it.
 #[derive(Debug, Default)]
-struct Mode {
+pub(super) struct Mode {
     /// Nanoseconds; 0 is none.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
@@ -38,45 +39,9 @@ struct Mode {
     /// forget it.
     duplicated: AtomicBool,
     /// Set under the lock of `acceptors`, so that nobody begins to wait unseen.
-    closed: AtomicBool,
+    pub(super) closed: AtomicBool,
     /// Who waits for a connection, through whichever handle.
-    acceptors: Mutex<Vec<Acceptor>>,
-}
-
-impl Mode {
-    fn acceptors(&self) -> MutexGuard<'_, Vec<Acceptor>> {
-        // Nothing panics under the lock.
-        self.acceptors.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One that waits for a connection.
-#[derive(Clone, Debug)]
-struct Acceptor {
-    /// How to reach the worker whose fiber waits; `None` of a plain thread.
-    worker: Option<Arc<Inbox>>,
-    source: Source,
-}
-
-impl PartialEq for Acceptor {
-    fn eq(&self, other: &Acceptor) -> bool {
-        self.source == other.source && self.worker.as_ref().map(Arc::as_ptr) == other.worker.as_ref().map(Arc::as_ptr)
-    }
-}
-
-/// While this lives, [`Socket::close`] knows of one that waits for a connection.
-pub(super) struct Accepting<'a> {
-    mode: &'a Mode,
-    acceptor: Acceptor,
-}
-
-impl Drop for Accepting<'_> {
-    fn drop(&mut self) {
-        let mut acceptors = self.mode.acceptors();
-        if let Some(i) = acceptors.iter().position(|acceptor| *acceptor == self.acceptor) {
-            acceptors.swap_remove(i);
-        }
-    }
+    pub(super) acceptors: Mutex<Vec<Acceptor>>,
 }
 
 impl Socket {
@@ -183,14 +148,40 @@ impl Socket {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
+        self.recv_message(bufs, &mut Extras::default(), 0)
+    }
+
+    /// One message, or what a stream has. Unlike [`recv`](Socket::recv) it does not conclude from a short one that there are no
+    /// more.
+    pub(super) fn recv_message(
+        &self,
+        bufs: &mut [IoSliceMut<'_>],
+        extras: &mut Extras<'_>,
+        flags: libc::c_int,
+    ) -> io::Result<usize> {
         // An IoSliceMut is an iovec, its documentation says.
         let mut message = message(bufs.as_mut_ptr().cast(), bufs.len());
+        if let Some(address) = &mut extras.address {
+            let (name, _) = address.out_pointers();
+            message.msg_name = name.cast();
+            message.msg_namelen = address.len();
+        }
+        if let Some(control) = &mut extras.control {
+            control.receive(&mut message);
+        }
         let kind = Kind::RecvMsg {
             message: NonNull::from(&mut message),
-            flags: 0,
+            flags,
         };
-        // SAFETY: `message` and `bufs` are not touched until this returns.
-        unsafe { perform(self.source, kind, self.patience(&self.mode.read_timeout)) }
+        // SAFETY: `message`, `bufs` and `extras` are not touched until this returns.
+        let count = unsafe { perform(self.source, kind, self.patience(&self.mode.read_timeout)) }?;
+        if let Some(address) = &mut extras.address {
+            address.set_len(message.msg_namelen);
+        }
+        if let Some(control) = &mut extras.control {
+            extras.descriptors = control.take(&message);
+        }
+        Ok(count)
     }
 
     pub(super) fn send(&self, buf: &[u8]) -> io::Result<usize> {
@@ -208,14 +199,43 @@ impl Socket {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
+        self.send_message(bufs, None, &[], self.send_patience())
+    }
+
+    /// One message, to an address if one is given; or bytes into a stream.
+    pub(super) fn send_message(
+        &self,
+        bufs: &[IoSlice<'_>],
+        to: Option<&socket::Address>,
+        descriptors: &[BorrowedFd<'_>],
+        patience: Patience,
+    ) -> io::Result<usize> {
         // An IoSlice is an iovec, its documentation says; sending does not write to it.
         let mut message = message(bufs.as_ptr().cast_mut().cast(), bufs.len());
+        if let Some(address) = to {
+            message.msg_name = address.as_ptr().cast_mut().cast(); // sending does not write to it
+            message.msg_namelen = address.len();
+        }
+        let mut control = (!descriptors.is_empty()).then(unix::Control::new);
+        if let Some(control) = &mut control {
+            control.send(&mut message, descriptors)?;
+        }
         let kind = Kind::SendMsg {
             message: NonNull::from(&mut message),
             flags: socket::NO_SIGNAL,
         };
-        // SAFETY: `message` and `bufs` are not touched until this returns.
-        unsafe { perform(self.source, kind, self.patience(&self.mode.write_timeout)) }
+        // SAFETY: `message`, what it points to, and `control` are not touched until this returns.
+        unsafe { perform(self.source, kind, patience) }
+    }
+
+    /// Does what must not go through a ring, or is no operation of a reactor: `attempt`, which never waits, and again when the
+    /// socket has become ready, for as long as its mode and time-out say.
+    pub(super) fn when_ready<T>(&self, direction: Direction, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let patience = match direction {
+            Direction::Read => self.patience(&self.mode.read_timeout),
+            Direction::Write => self.send_patience(),
+        };
+        perform::when_ready(self.source, direction, patience, attempt)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -223,6 +243,10 @@ impl Socket {
     }
 
     // ---- how long to wait --------------------------------------------------------------------------------------------
+
+    pub(super) fn send_patience(&self) -> Patience {
+        self.patience(&self.mode.write_timeout)
+    }
 
     fn patience(&self, timeout: &AtomicU64) -> Patience {
         if self.is_nonblocking() {
@@ -257,51 +281,17 @@ impl Socket {
     pub(super) fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         store_timeout(&self.mode.write_timeout, timeout)
     }
+}
 
-    // ---- closing under others ----------------------------------------------------------------------------------------
-
-    /// To be held while one waits for a connection; `None` when the listener was closed, and nobody may wait.
-    pub(super) fn accepting(&self) -> Option<Accepting<'_>> {
-        let acceptor = Acceptor {
-            worker: Worker::with_fiber(|here| here.map(|(worker, _)| Arc::clone(worker.inbox()))),
-            source: self.source,
-        };
-        let mut acceptors = self.mode.acceptors();
-        if self.is_closed() {
-            return None;
-        }
-        acceptors.push(acceptor.clone());
-        Some(Accepting {
-            mode: &self.mode,
-            acceptor,
-        })
-    }
-
-    /// Nobody waits for a connection any more: those that do end, later ones get what is there.
-    pub(super) fn close(&self) {
-        let mut acceptors = self.mode.acceptors();
-        self.mode.closed.store(true, Ordering::Release);
-        let (fibers, threads): (Vec<_>, Vec<_>) = acceptors.drain(..).partition(|acceptor| acceptor.worker.is_some());
-        drop(acceptors);
-        for Acceptor { worker, source } in fibers {
-            let Some(inbox) = worker else { continue };
-            Worker::with(|here| match here {
-                Some(here) if Arc::ptr_eq(here.inbox(), &inbox) => here.cancel_all(source),
-                // The fiber may have gone on by then, which does no harm: the source is not used for anything else.
-                _ => inbox.call(Box::new(move |worker| worker.cancel_all(source))),
-            });
-        }
-        // Plain threads are out of reach. Linux ends an accept when the socket is shut down.
-        if !threads.is_empty() {
-            if let Err(error) = self.shutdown(Shutdown::Both) {
-                log::debug!("shutdown of descriptor {}: {error}", self.raw());
-            }
-        }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.mode.closed.load(Ordering::Acquire)
-    }
+/// What a message is received with, beside its bytes.
+#[derive(Debug, Default)]
+pub(super) struct Extras<'a> {
+    /// Room for where it comes from.
+    pub(super) address: Option<&'a mut socket::Address>,
+    /// Room for descriptors.
+    pub(super) control: Option<Box<unix::Control>>,
+    /// Those that have come.
+    pub(super) descriptors: Vec<OwnedFd>,
 }
 
 /// More buffers than this the kernel refuses; the rest is the caller's next call.
@@ -353,64 +343,3 @@ impl AsFd for Socket {
             .as_fd()
     }
 }
-
-/// The conversions from and to descriptors and std's own socket that std's sockets have.
-macro_rules! conversions {
-    ($name:ident) => {
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
-
-        impl AsRawFd for $name {
-            fn as_raw_fd(&self) -> RawFd {
-                self.0.raw()
-            }
-        }
-
-        impl From<OwnedFd> for $name {
-            /// Puts the descriptor into non-blocking mode.
-            fn from(fd: OwnedFd) -> $name {
-                $name(Socket::adopt(fd))
-            }
-        }
-
-        impl From<$name> for OwnedFd {
-            /// Puts the descriptor back into blocking mode, unless `set_nonblocking(true)` was called. (A listener of which
-            /// there are clones stays as it is: they share the mode, and must not block.)
-            fn from(socket: $name) -> OwnedFd {
-                socket.0.into_fd($name::CLONES_NEED_NONBLOCKING)
-            }
-        }
-
-        impl From<std::net::$name> for $name {
-            /// Puts the socket into non-blocking mode.
-            fn from(socket: std::net::$name) -> $name {
-                OwnedFd::from(socket).into()
-            }
-        }
-
-        impl From<$name> for std::net::$name {
-            /// Puts the socket back into blocking mode, unless `set_nonblocking(true)` was called.
-            fn from(socket: $name) -> std::net::$name {
-                OwnedFd::from(socket).into()
-            }
-        }
-
-        impl FromRawFd for $name {
-            #[expect(unsafe_code, reason = "the trait's contract is passed on")]
-            unsafe fn from_raw_fd(fd: RawFd) -> $name {
-                // SAFETY: the caller owns the descriptor, which is this trait's contract.
-                unsafe { OwnedFd::from_raw_fd(fd) }.into()
-            }
-        }
-
-        impl IntoRawFd for $name {
-            fn into_raw_fd(self) -> RawFd {
-                OwnedFd::from(self).into_raw_fd()
-            }
-        }
-    };
-}
-pub(super) use conversions;

@@ -1,11 +1,11 @@
 //! TCP connections.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+use super::common::{any_socket, conversions, stream, ttl, waiting};
 use super::resolve::{ToSocketAddrs, each_address};
 use super::socket::Socket;
 use crate::sys::socket;
@@ -50,6 +50,10 @@ impl TcpStream {
         TcpStream(socket)
     }
 
+    pub(super) fn socket(&self) -> &Socket {
+        &self.0
+    }
+
     /// Connects to one of the addresses, tried in turn. As [`std::net::TcpStream::connect`].
     ///
     /// # Errors
@@ -76,7 +80,7 @@ impl TcpStream {
     }
 
     fn connect_one(address: &SocketAddr, timeout: Option<Duration>) -> io::Result<TcpStream> {
-        let socket = Socket::new(socket::stream_socket(address)?);
+        let socket = Socket::new(socket::internet_socket(address, libc::SOCK_STREAM)?);
         socket.connect(&mut (*address).into(), timeout)?;
         Ok(TcpStream(socket))
     }
@@ -105,45 +109,9 @@ impl TcpStream {
         self.0.shutdown(how)
     }
 
-    /// A second handle to the same connection, which shares its options and time-outs.
-    ///
-    /// # Errors
-    /// Where no descriptor is left.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        self.0.try_clone().map(TcpStream)
-    }
-
-    /// How long a read waits before it fails with `WouldBlock`; `None` is for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_read_timeout(timeout)
-    }
-
-    /// How long a write waits before it fails with `WouldBlock`; `None` is for ever.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.0.set_write_timeout(timeout)
-    }
-
-    /// The time-out for reading.
-    ///
-    /// # Errors
-    /// None; the result is std's.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.0.read_timeout())
-    }
-
-    /// The time-out for writing.
-    ///
-    /// # Errors
-    /// None; the result is std's.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.0.write_timeout())
-    }
+    any_socket!(TcpStream);
+    waiting!();
+    ttl!();
 
     /// Receives without taking: the next read gets the same bytes.
     ///
@@ -174,89 +142,9 @@ impl TcpStream {
         let value: libc::c_int = socket::get_option(self.0.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
         Ok(value != 0)
     }
-
-    /// `IP_TTL`: how many hops a packet may make.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        socket::set_option(self.0.raw(), libc::IPPROTO_IP, libc::IP_TTL, &ttl)
-    }
-
-    /// The value of `IP_TTL`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn ttl(&self) -> io::Result<u32> {
-        socket::get_option(self.0.raw(), libc::IPPROTO_IP, libc::IP_TTL)
-    }
-
-    /// The pending error of the socket, which reading clears.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self.0.raw())
-    }
-
-    /// In non-blocking mode, what would suspend the fiber fails with `WouldBlock` instead.
-    ///
-    /// # Errors
-    /// None; the result is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.0.set_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
-impl Read for &TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.recv(buf, 0)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.0.recv_vectored(bufs)
-    }
-}
-
-impl Write for &TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.0.send(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.send_vectored(bufs)
-    }
-
-    /// There is no buffer here.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        (&*self).flush()
-    }
-}
+stream!(TcpStream);
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -271,4 +159,4 @@ impl fmt::Debug for TcpStream {
     }
 }
 
-super::socket::conversions!(TcpStream);
+conversions!(TcpStream, std::net::TcpStream);

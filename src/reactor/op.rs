@@ -81,12 +81,13 @@ pub(crate) enum Kind {
     },
     /// `read(2)` from what can be polled and has no position: a pipe, a terminal, a socket. It is in non-blocking mode,
     /// since no flag of the call can stand in for that.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for pipes, which have no public face yet"))]
     Read { buf: NonNull<u8>, len: usize },
     /// `write(2)` to what can be polled and has no position, in non-blocking mode as for `Read`. To a pipe without a reader
     /// it raises SIGPIPE, too, which Rust programs ignore.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for pipes, which have no public face yet"))]
     Write { buf: NonNull<u8>, len: usize },
+    /// Until the descriptor is ready in that direction; the result is 0. It transfers nothing: what the readiness is for is
+    /// done by somebody else, who may find it gone.
+    Ready(Direction),
     /// Something with a file, for a backend that [takes](super::Backend::takes) it.
     #[cfg_attr(
         not(kapok_io_uring),
@@ -186,6 +187,7 @@ impl Op {
         match self.kind {
             Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } => Direction::Read,
             Kind::Connect { .. } | Kind::Send { .. } | Kind::SendMsg { .. } | Kind::Write { .. } => Direction::Write,
+            Kind::Ready(direction) => direction,
             Kind::File { .. } => unreachable!("an operation on a file waits for no readiness"),
         }
     }
@@ -249,6 +251,10 @@ impl Op {
                 // SAFETY: `len` readable bytes, by the invariant of `Kind`.
                 unsafe { crate::sys::write(fd, buf.as_ptr(), *len) }
             }
+            Kind::Ready(direction) => match crate::sys::is_ready(fd, *direction) {
+                Ok(false) => return None,
+                result => result.map(|_| 0),
+            },
             Kind::File { .. } => unreachable!("an operation on a file is not tried: it would hold the thread up"),
         };
         match result {

@@ -6,8 +6,12 @@ pub(crate) mod file;
 #[cfg(kqueue)]
 pub(crate) mod kqueue;
 mod prefetch;
+pub(crate) mod signal;
 pub(crate) mod socket;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) mod splice;
 pub(crate) mod transfer;
+pub(crate) mod unix;
 
 pub(crate) use prefetch::prefetch;
 
@@ -96,12 +100,40 @@ pub(crate) fn poll(watched: &mut [libc::pollfd], timeout_ms: libc::c_int) -> io:
     }
 }
 
+impl Direction {
+    /// What `poll(2)` calls it.
+    fn events(self) -> libc::c_short {
+        match self {
+            Direction::Read => libc::POLLIN,
+            Direction::Write => libc::POLLOUT,
+        }
+    }
+}
+
+/// Whether `fd` is ready in that direction, or will never be: an attempt would say at once how it is.
+pub(crate) fn is_ready(fd: RawFd, direction: Direction) -> io::Result<bool> {
+    loop {
+        let mut watched = libc::pollfd {
+            fd,
+            events: direction.events(),
+            revents: 0,
+        };
+        // One element. A call that was interrupted has not looked: its answer must not be taken for a no.
+        match syscall!(poll(&raw mut watched, 1, 0)) {
+            Ok(_) if watched.revents & libc::POLLNVAL != 0 => return Err(io::Error::from_raw_os_error(libc::EBADF)),
+            Ok(ready) => return Ok(ready > 0),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::ENOMEM | libc::EAGAIN) => pause(),
+                _ => return Err(error),
+            },
+        }
+    }
+}
+
 /// Blocks the calling *thread* until `fd` is ready in that direction; false when the deadline passed first.
 pub(crate) fn wait_ready(fd: RawFd, direction: Direction, deadline: Option<Instant>) -> io::Result<bool> {
-    let events = match direction {
-        Direction::Read => libc::POLLIN,
-        Direction::Write => libc::POLLOUT,
-    };
+    let events = direction.events();
     loop {
         let timeout_ms = deadline.map_or(-1, |d| {
             milliseconds_rounded_up(d.saturating_duration_since(Instant::now()))
@@ -129,6 +161,16 @@ pub(crate) unsafe fn read(fd: RawFd, buf: *mut u8, len: usize) -> io::Result<usi
 /// `buf` is `len` readable bytes.
 pub(crate) unsafe fn write(fd: RawFd, buf: *const u8, len: usize) -> io::Result<usize> {
     retry(|| syscall!(write(fd, buf.cast(), len)).map(count))
+}
+
+/// `pidfd_open(2)`, closed on exec: a descriptor that is readable when the process has ended.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn pidfd_open(process: u32) -> io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::FromRawFd;
+    let fd = syscall!(syscall(libc::SYS_pidfd_open, process, 0))?;
+    let fd = RawFd::try_from(fd).expect("a descriptor fits");
+    // SAFETY: a new descriptor that nobody else owns.
+    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) })
 }
 
 fn count(n: isize) -> usize {

@@ -11,8 +11,8 @@ use super::{retry, syscall};
 /// A socket address in the kernel's form.
 #[derive(Clone, Copy)]
 pub(crate) struct Address {
-    storage: libc::sockaddr_storage,
-    len: libc::socklen_t,
+    pub(super) storage: libc::sockaddr_storage,
+    pub(super) len: libc::socklen_t,
 }
 
 impl std::fmt::Debug for Address {
@@ -54,9 +54,14 @@ impl Address {
         ((&raw mut self.storage).cast(), &raw mut self.len)
     }
 
+    /// How much of the room the kernel has written.
+    pub(crate) fn set_len(&mut self, len: libc::socklen_t) {
+        self.len = len.min(socklen::<libc::sockaddr_storage>());
+    }
+
     /// # Safety
     /// `T` is the C struct of the family that is set.
-    unsafe fn write<T>(&mut self, value: T) {
+    pub(super) unsafe fn write<T>(&mut self, value: T) {
         const { assert!(size_of::<T>() <= size_of::<libc::sockaddr_storage>()) };
         // SAFETY: sockaddr_storage is large enough for every sockaddr (asserted) and aligned for it (POSIX).
         unsafe { (&raw mut self.storage).cast::<T>().write(value) };
@@ -119,22 +124,39 @@ impl From<SocketAddr> for Address {
     }
 }
 
-fn family(af: c_int) -> libc::sa_family_t {
+pub(super) fn family(af: c_int) -> libc::sa_family_t {
     libc::sa_family_t::try_from(af).expect("families are small numbers")
 }
 
-/// A stream socket of the address's family that does not block.
-pub(crate) fn stream_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+/// A socket of the address's family that does not block; `kind` is `SOCK_STREAM` or `SOCK_DGRAM`.
+pub(crate) fn internet_socket(address: &SocketAddr, kind: c_int) -> io::Result<OwnedFd> {
     let af = if address.is_ipv4() {
         libc::AF_INET
     } else {
         libc::AF_INET6
     };
-    let fd = syscall!(socket(af, libc::SOCK_STREAM | BORN, 0))?;
+    socket(af, kind)
+}
+
+/// A socket that does not block.
+pub(crate) fn socket(af: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    let fd = syscall!(socket(af, kind | BORN, 0))?;
     // SAFETY: a new descriptor that nobody else owns.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     bring_up(&fd)?;
     Ok(fd)
+}
+
+/// Two Unix sockets that are connected to each other, and do not block.
+pub(crate) fn pair(kind: c_int) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [0; 2];
+    // There is room for two.
+    syscall!(socketpair(libc::AF_UNIX, kind | BORN, 0, fds.as_mut_ptr()))?;
+    // SAFETY: new descriptors that nobody else owns.
+    let [a, b] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    bring_up(&a)?;
+    bring_up(&b)?;
+    Ok((a, b))
 }
 
 // A socket does not block, is closed on exec, and is written to without a signal when its peer is gone. Most systems make
@@ -208,6 +230,12 @@ pub(crate) fn connect(fd: RawFd, address: &Address) -> io::Result<()> {
     }
 }
 
+/// `connect(2)` where nothing goes on in the background: it only notes the address, or is done, or would have to wait.
+pub(crate) fn connect_at_once(fd: RawFd, address: &Address) -> io::Result<()> {
+    // `address` holds `len` valid bytes.
+    syscall!(connect(fd, address.as_ptr(), address.len())).map(drop)
+}
+
 /// How a connect ended that went on in the background; `EINPROGRESS` while it has not.
 ///
 /// `SO_ERROR` says why it failed, but is 0 both for a connection that is made and for one that is not made yet; only a
@@ -216,7 +244,7 @@ pub(crate) fn connect_result(fd: RawFd) -> io::Result<()> {
     if let Some(error) = take_error(fd)? {
         return Err(error);
     }
-    match peer_address(fd) {
+    match peer_name(fd) {
         Ok(_) => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => {
             Err(io::Error::from_raw_os_error(libc::EINPROGRESS))
@@ -273,19 +301,29 @@ pub(crate) fn set_option<T>(fd: RawFd, level: c_int, name: c_int, value: &T) -> 
 }
 
 /// `getsockname(2)`.
-pub(crate) fn local_address(fd: RawFd) -> io::Result<SocketAddr> {
+pub(crate) fn local_name(fd: RawFd) -> io::Result<Address> {
     let mut address = Address::empty();
     // `storage` has room for `len` bytes.
     syscall!(getsockname(fd, (&raw mut address.storage).cast(), &raw mut address.len))?;
-    address.to_std()
+    Ok(address)
 }
 
 /// `getpeername(2)`.
-pub(crate) fn peer_address(fd: RawFd) -> io::Result<SocketAddr> {
+pub(crate) fn peer_name(fd: RawFd) -> io::Result<Address> {
     let mut address = Address::empty();
     // `storage` has room for `len` bytes.
     syscall!(getpeername(fd, (&raw mut address.storage).cast(), &raw mut address.len))?;
-    address.to_std()
+    Ok(address)
+}
+
+/// [`local_name`] of an internet socket.
+pub(crate) fn local_address(fd: RawFd) -> io::Result<SocketAddr> {
+    local_name(fd)?.to_std()
+}
+
+/// [`peer_name`] of an internet socket.
+pub(crate) fn peer_address(fd: RawFd) -> io::Result<SocketAddr> {
+    peer_name(fd)?.to_std()
 }
 
 /// `shutdown(2)`.

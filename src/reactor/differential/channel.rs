@@ -29,7 +29,7 @@ impl Ground {
             Ipv4Addr::LOCALHOST
         };
         let any = SocketAddr::from((address, 0));
-        let closed = socket::stream_socket(&any)?;
+        let closed = socket::internet_socket(&any, libc::SOCK_STREAM)?;
         socket::bind(closed.as_raw_fd(), &any.into())?;
         Ok(Ground {
             address,
@@ -56,7 +56,7 @@ impl Ground {
     /// A listener whose queue is full, and who is in it.
     pub(super) fn full_listener(&self) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
         let any = SocketAddr::from((self.address, 0));
-        let full = socket::stream_socket(&any)?;
+        let full = socket::internet_socket(&any, libc::SOCK_STREAM)?;
         socket::bind(full.as_raw_fd(), &any.into())?;
         socket::listen(full.as_raw_fd(), 0)?;
         let address = socket::local_address(full.as_raw_fd())?;
@@ -98,7 +98,7 @@ impl Ends {
             }
             Channel::TcpListener => (TcpListener::bind(any)?.into(), None),
             Channel::UnixListener => (unix_listener()?.into(), None),
-            Channel::Unconnected => (socket::stream_socket(&any)?, None),
+            Channel::Unconnected => (socket::internet_socket(&any, libc::SOCK_STREAM)?, None),
         };
         for end in [Some(&ours), theirs.as_ref()].into_iter().flatten() {
             sys::set_nonblocking(end.as_fd(), true)?;

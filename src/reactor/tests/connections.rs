@@ -27,7 +27,7 @@ pub(super) fn connect_completes_or_fails(reactor: &mut Reactor) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let outcome = |reactor: &mut Reactor| {
-        let socket = crate::sys::socket::stream_socket(&address).unwrap();
+        let socket = crate::sys::socket::internet_socket(&address, libc::SOCK_STREAM).unwrap();
         let source = Source::new(socket.as_raw_fd());
         let connect = Pending::connect(source, address);
         let outcome = match connect.submit(reactor) {
@@ -82,13 +82,13 @@ pub(super) fn a_connect_that_takes_for_ever_can_be_ended(reactor: &mut Reactor) 
     use crate::sys::socket;
     for by_forgetting in [false, true] {
         let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = socket::stream_socket(&any).unwrap();
+        let listener = socket::internet_socket(&any, libc::SOCK_STREAM).unwrap();
         socket::bind(listener.as_raw_fd(), &any.into()).unwrap();
         socket::listen(listener.as_raw_fd(), 0).unwrap();
         let address = socket::local_address(listener.as_raw_fd()).unwrap();
         let _first = TcpStream::connect(address).unwrap();
         crate::sys::wait_ready(listener.as_raw_fd(), Direction::Read, None).unwrap();
-        let ours = socket::stream_socket(&address).unwrap();
+        let ours = socket::internet_socket(&address, libc::SOCK_STREAM).unwrap();
         let source = Source::new(ours.as_raw_fd());
         let connect = Pending::connect(source, address);
         connect.submit_pending(reactor);

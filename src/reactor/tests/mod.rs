@@ -11,6 +11,7 @@ mod files;
 mod messages;
 mod numbers;
 mod parts;
+mod ready;
 mod refused;
 mod streams;
 mod turns;
@@ -112,6 +113,13 @@ contract!(
         pipes_are_read_and_written_and_end,
         a_short_message_does_not_hide_the_next,
         a_message_that_nobody_takes_is_an_error_once;
+    ready:
+        readiness_is_waited_for_and_takes_nothing,
+        readiness_for_writing_comes_with_room,
+        an_end_is_readiness,
+        waiting_for_readiness_can_be_cancelled,
+        #[cfg(any(target_os = "linux", target_os = "android"))] a_file_is_always_ready,
+        a_closed_number_is_an_error;
     files:
         files_are_taken_by_completion_kernels_alone;
 );
@@ -171,6 +179,10 @@ impl Pending {
 
     fn write(source: Source, len: usize) -> Pending {
         Pending::new(source, len, |buf, _| Kind::Write { buf, len })
+    }
+
+    pub(super) fn ready(source: Source, direction: Direction) -> Pending {
+        Pending::new(source, 0, |_, _| Kind::Ready(direction))
     }
 
     pub(super) fn accept(source: Source) -> Pending {

@@ -98,6 +98,7 @@ impl Uring {
             (Err(libc::EAGAIN), Kind::Connect { .. }) => Err(libc::ENOBUFS),
             (outcome, Kind::Connect { .. }) => outcome,
             (Err(libc::EAGAIN | libc::EINTR), _) => return self.poll_for(op),
+            (Ok(_events), Kind::Ready(_)) => Ok(0),
             (outcome, _) => outcome,
         };
         // The flag is as old as the mode.

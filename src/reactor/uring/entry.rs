@@ -109,6 +109,7 @@ pub(super) unsafe fn of_op(op: NonNull<Op>, poll_first: bool) -> Sqe {
         Kind::Write { buf, len } => opcode::Write::new(fd, buf.as_ptr(), length(*len))
             .offset(NO_POSITION)
             .build(),
+        Kind::Ready(direction) => opcode::PollAdd::new(fd, poll_events(*direction)).build(),
         Kind::File { .. } => unreachable!("an operation on a file is written elsewhere"),
     };
     sqe.user_data(Token::Op(op).to_bits())
@@ -133,14 +134,17 @@ impl CastUnsigned for i32 {
 
 /// One wait until the descriptor of `op` is ready in its direction.
 pub(super) fn of_poll(op: NonNull<Op>, fd: RawFd, direction: Direction) -> Sqe {
+    opcode::PollAdd::new(types::Fd(fd), poll_events(direction))
+        .build()
+        .user_data(Token::Poll(op).to_bits())
+}
+
+fn poll_events(direction: Direction) -> u32 {
     let events = match direction {
         Direction::Read => libc::POLLIN,
         Direction::Write => libc::POLLOUT,
     };
-    let events = u32::from(events.unsigned_abs());
-    opcode::PollAdd::new(types::Fd(fd), events)
-        .build()
-        .user_data(Token::Poll(op).to_bits())
+    u32::from(events.unsigned_abs())
 }
 
 /// A report of each ring of the bell, until the kernel says that there will be no more.

@@ -135,7 +135,7 @@ fn a_wait_for_readiness_that_fails_ends_the_operation() {
 fn connect_that_ended_with(reactor: &mut Reactor, errno: i32) -> (Pending, TcpListener, OwnedFd) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let socket = sys::socket::stream_socket(&address).unwrap();
+    let socket = sys::socket::internet_socket(&address, libc::SOCK_STREAM).unwrap();
     let connect = Pending::connect(Source::new(socket.as_raw_fd()), address);
     connect.submit_pending(reactor);
     let uring = inner(reactor);

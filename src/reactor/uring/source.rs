@@ -88,7 +88,9 @@ impl Entry {
         let is_answer = match op.kind {
             Kind::Connect { .. } => return false,
             Kind::Send { .. } | Kind::SendMsg { .. } | Kind::Write { .. } => std::mem::take(&mut self.answering),
-            Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } => false,
+            Kind::Accept { .. } | Kind::Recv { .. } | Kind::RecvMsg { .. } | Kind::Read { .. } | Kind::Ready(_) => {
+                false
+            }
             Kind::File { .. } => unreachable!("an operation on a file has no direction"),
         };
         !is_answer && self.lane(op.direction()).hint == Hint::Ready

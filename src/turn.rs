@@ -1,4 +1,4 @@
-//! Who moves a file's position.
+//! Whose turn it is: for what one has to have for itself while it waits, such as a file's position.
 //!
 //! Two that read from one position at the same time would get the same bytes, and two that write would overwrite each other.
 //! The kernel prevents that for system calls, and where one waits for the disk, the next blocks its thread. For operations in
@@ -11,7 +11,7 @@ use crate::baton::Baton;
 
 /// One at a time, in order of arrival; fibers wait suspended, threads blocked.
 #[derive(Debug, Default)]
-pub(super) struct Turnstile(Mutex<State>);
+pub(crate) struct Turnstile(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -22,7 +22,7 @@ struct State {
 /// While this lives, it is the turn of whoever holds it.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Turn<'a>(&'a Turnstile);
+pub(crate) struct Turn<'a>(&'a Turnstile);
 
 impl Turnstile {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -30,7 +30,7 @@ impl Turnstile {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn wait(&self) -> Turn<'_> {
+    pub(crate) fn wait(&self) -> Turn<'_> {
         let mut state = self.lock();
         if state.taken {
             let mine = Arc::new(Baton::new());
