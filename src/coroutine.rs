@@ -125,7 +125,7 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     where
         F: FnOnce(&Yielder<I, Y>, I) -> R + 'static,
     {
-        let stack = Stack::map(stack::check_size(stack_size)?)?;
+        let stack = Stack::new(stack::check_size(stack_size)?)?;
         // SAFETY: the stack and the handle stay together in the coroutine.
         let handle = unsafe { engine.make(&stack, entry::<I, Y, R>)? };
         let shared = Box::new(Shared {

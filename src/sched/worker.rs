@@ -24,7 +24,7 @@ use super::timers::Timers;
 use crate::context::{Engine, Handle};
 use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
-use crate::stack::Pool;
+use crate::stack::{self, Pool};
 use crate::sys;
 
 /// How many switches there may be between two looks at the outside world.
@@ -97,8 +97,10 @@ pub(crate) struct Worker {
     pub(super) streak: Cell<u32>,
     pub(super) fibers: RefCell<Slab>,
     pub(super) carriers: RefCell<Pool<Carrier>>,
-    /// One that the pool had no room for, to be unmapped.
+    /// One that the pool had no room for, to be given back.
     pub(super) surplus: Cell<Option<Carrier>>,
+    /// Since when stacks lie idle that were not looked at yet.
+    trimmed: Cell<Option<Instant>>,
     pub(super) reactor: RefCell<Reactor>,
     pub(super) timers: RefCell<Timers>,
     pub(super) inbox: Arc<Inbox>,
@@ -133,6 +135,7 @@ impl Worker {
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
             surplus: Cell::new(None),
+            trimmed: Cell::new(None),
             reactor: RefCell::new(candidate.reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
             home: Home::new(&candidate.inbox),
@@ -401,7 +404,25 @@ impl Worker {
         };
         let timers = self.timers.borrow();
         let timer = if timers.is_empty() { None } else { timers.next_wait(now) };
-        [limit, timer].into_iter().flatten().min()
+        [limit, timer, self.trim(now)].into_iter().flatten().min()
+    }
+
+    /// Gives back what of its stacks has not been wanted of late. Says when to do so again, if there may be more.
+    fn trim(&self, now: Instant) -> Option<Duration> {
+        let mut own = None;
+        if self.carriers.borrow().is_trimmable() {
+            let since = self.trimmed.get().unwrap_or(now);
+            self.trimmed.set(Some(since));
+            let mut left = stack::INTERVAL.saturating_sub(now.saturating_duration_since(since));
+            if left.is_zero() {
+                self.trimmed.set(Some(now));
+                left = stack::INTERVAL;
+                let unwanted = self.carriers.borrow_mut().trim();
+                drop(unwanted);
+            }
+            own = Some(left);
+        }
+        [own, stack::trim(now)].into_iter().flatten().min()
     }
 
     fn fire_timers(&self) {
