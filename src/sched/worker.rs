@@ -18,6 +18,7 @@ use super::control::{FiberRef, Kept, Slab};
 use super::crew::{Crew, Member, PATIENCE, View};
 use super::fresh::Fresh;
 use super::inbox::Inbox;
+use super::overflow;
 use super::slots;
 use super::task::Task;
 use super::timers::Timers;
@@ -113,6 +114,8 @@ pub(crate) struct Worker {
     /// From when on it takes what it would rather leave to others.
     patience: Cell<Option<Instant>>,
     pub(super) home: Home,
+    /// The worker on one of whose fibers' stacks this one runs.
+    outer: Cell<*const Worker>,
 }
 
 impl Worker {
@@ -145,6 +148,7 @@ impl Worker {
             next_peer: Cell::new(0),
             woken: Cell::new(false),
             patience: Cell::new(None),
+            outer: Cell::new(ptr::null()),
         }
     }
 
@@ -278,6 +282,11 @@ impl Worker {
         self.crew.member(self.index)
     }
 
+    pub(super) fn outer(&self) -> Option<&Worker> {
+        // SAFETY: set by `run`; the outer worker is in a call that has not returned.
+        unsafe { self.outer.get().as_ref() }
+    }
+
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
     }
@@ -301,9 +310,12 @@ impl Worker {
         // Unwinding out of here would leave suspended fibers without the thread that they belong to, and their stacks
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
+        let watch = stack::Watch::begin(Some(overflow::find));
         let outer = CURRENT.replace(self);
+        self.outer.set(outer);
         no_suspend::outside(|| slots::around(&mut || self.run_all()));
         CURRENT.set(outer);
+        drop(watch);
         abort.disarm();
     }
 

@@ -17,6 +17,16 @@
 //! system has guards that need no mapping of their own (Linux 6.13), a million stacks are a few hundred mappings, and the
 //! limit of mappings, `vm.max_map_count`, does not matter; elsewhere each takes two. There is no stack without a guard: where none
 //! can be had, there is no stack.
+//!
+//! Before the process dies of an overflow, it says whose stack it was, in one line on standard error:
+//!
+//! ```text
+//! kapok: fiber 'parser' (id 7), spawned at src/main.rs:12:9, has overflowed its stack of 262144 bytes; for a larger one see ...
+//! ```
+//!
+//! For that the first runtime or coroutine installs handlers for `SIGSEGV` and `SIGBUS`. What is no overflow of a stack of
+//! Kapok's they leave to the handlers that were there before. A program that installs its own later should hand on to these what
+//! it does not know.
 
 #![allow(unsafe_code, reason = "maps and unmaps memory")]
 
@@ -24,16 +34,18 @@ mod depot;
 mod guard;
 mod limit;
 mod map;
+mod overflow;
 mod pool;
-#[cfg_attr(not(test), expect(dead_code, reason = "the list is for the handler of overflows"))]
 mod slab;
 mod stats;
 
 use std::io;
-use std::ptr::NonNull;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
 
 pub(crate) use depot::{INTERVAL, trim};
 pub use guard::GuardKind;
+pub(crate) use overflow::{Description, Watch, watch_thread};
 pub(crate) use pool::Pool;
 pub use stats::{Stats, resident, stats};
 
@@ -84,11 +96,11 @@ pub(crate) struct Stack(Slot);
 
 /// How far below the high end of a stack the first frame begins. Stack tops that all lie at the same offset of a page compete
 /// for the same few cache sets when many fibers take turns, so neighbours differ. It stays under a quarter of a page, so
-/// that a fiber with small frames still touches one page only.
+/// that a fiber with small frames still touches one page only. The highest line is never the frames': it has the label.
 #[inline]
 fn stagger(base: usize) -> usize {
     const LINE: usize = 64;
-    const STEPS: usize = 16;
+    const STEPS: usize = 15;
     /// 2^32 divided by the golden ratio: its multiples are spread evenly, whatever the distance of the stacks.
     const SPREAD: u32 = 0x9e37_79b9;
     #[expect(
@@ -96,7 +108,8 @@ fn stagger(base: usize) -> usize {
         reason = "the lower bits of the page's number are the ones that differ"
     )]
     let page = (base / page_size()) as u32;
-    (page.wrapping_mul(SPREAD) >> 28) as usize % STEPS * LINE
+    // The highest bits of the product are the ones that are spread.
+    (1 + (((page.wrapping_mul(SPREAD) >> 16) as usize * STEPS) >> 16)) * LINE
 }
 
 impl Stack {
@@ -126,11 +139,39 @@ impl Stack {
         high - self.usable_bytes()..high
     }
 
+    /// The lowest address of its guard.
+    pub(crate) fn guard(&self) -> usize {
+        self.0.base.addr().get()
+    }
+
+    /// Notes for the report of an overflow where the stack's user was made; to be taken back when it is gone.
+    pub(crate) fn set_label(&self, place: Option<&'static Location<'static>>) {
+        let label = label(self.guard(), self.size());
+        // SAFETY: the highest line of the stack is aligned, writable, and the label's alone.
+        unsafe { label.write(place.map_or(ptr::null(), ptr::from_ref)) };
+    }
+
     /// Its size, guard not counted: the shelf of the pool that it goes back to.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.0.slab.usable()
     }
+}
+
+/// Where a stack has its label.
+fn label(guard: usize, usable: usize) -> *mut *const Location<'static> {
+    ptr::with_exposed_provenance_mut(guard + page_size() + usable - size_of::<*const Location<'static>>())
+}
+
+/// Where the user of the stack above that guard was made, if it said so.
+///
+/// # Safety
+/// There is such a stack, and it is in use.
+unsafe fn label_above(guard: usize, usable: usize) -> Option<&'static Location<'static>> {
+    // SAFETY: the caller's promise; what was never written is null.
+    let place = unsafe { label(guard, usable).read() };
+    // SAFETY: null, or written by `set_label`.
+    unsafe { place.as_ref() }
 }
 
 impl Drop for Stack {

@@ -138,6 +138,11 @@ pub(crate) const CALLS: &[Call] = &[
     call_if("munmap(ring)", &[libc::SYS_munmap], |call| {
         call.by_worker && call.phase != Phase::Run
     }),
+    // The report of an overflow, without which the process dies all the same.
+    call("rt_sigaction", &[libc::SYS_rt_sigaction]),
+    call_if("sigaltstack", &[libc::SYS_sigaltstack], |call| {
+        call.by_worker && call.phase != Phase::Run
+    }),
     // Sockets.
     call("socket", &[libc::SYS_socket]),
     call("bind", &[libc::SYS_bind]),

@@ -198,7 +198,12 @@ pub(crate) const ROWS: &[Row] = rows! {
     KQUEUE Setup "write" [EINVAL] => Nothing,
     KQUEUE Setup "write" [EACCES ENOMEM] => NoRuntime(&["kevent"]),
 
-    // ---- setting up: the first stack ----
+    // ---- setting up: the report of an overflow ----
+    ALL Setup "rt_sigaction" [EFAULT EINVAL] => Nothing,
+    ALL Setup "sigaltstack" [EINVAL ENOMEM EPERM] => Nothing,
+    ALL End "sigaltstack" [EINVAL ENOMEM EPERM] => Nothing,
+
+    // ---- setting up: the first stacks, one of which is for signals, and does not have to be ----
     // There are the other guards.
     ALL Setup "mmap(probe)" [EAGAIN EINVAL ENOMEM EPERM] => Nothing; when(ONCE),
     ALL Setup "madvise(probe)" [EAGAIN EINVAL ENOMEM EPERM] => Nothing; when(ONCE),
@@ -208,13 +213,15 @@ pub(crate) const ROWS: &[Row] = rows! {
     // Where there is no room for many stacks, there may be for one.
     ALL Setup "mmap(stack)" [ENOMEM] => Nothing; when(ONCE),
     ALL Setup "mmap(stack)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack", "vm.max_map_count"]); when(&[When::Each]),
-    ALL Setup "mmap(stack)" [EAGAIN] => NoRuntime(&["root fiber", "map a stack", "RLIMIT_MEMLOCK"]),
-    ALL Setup "mmap(stack)" [EINVAL EPERM EOVERFLOW] => NoRuntime(NO_STACK),
+    ALL Setup "mmap(stack)" [EAGAIN] => NoRuntime(&["root fiber", "map a stack", "RLIMIT_MEMLOCK"]); when(&[When::Each]),
+    ALL Setup "mmap(stack)" [EINVAL EPERM EOVERFLOW] => NoRuntime(NO_STACK); when(&[When::Each]),
     ALL Setup "mprotect(guard)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack", "vm.max_map_count", "two for each"]);
         when(&[When::Each]),
-    ALL Setup "mprotect(guard)" [EACCES EINVAL] => NoRuntime(NO_STACK),
+    ALL Setup "mprotect(guard)" [EACCES EINVAL] => NoRuntime(NO_STACK); when(&[When::Each]),
+    ALL Setup "mprotect(guard)" [EACCES ENOMEM] => Nothing; when(ONCE),
     ALL Setup "madvise(guard)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack"]); when(&[When::Each]); may_be_missing(),
-    ALL Setup "madvise(guard)" [EFAULT EPERM] => NoRuntime(NO_STACK); may_be_missing(),
+    ALL Setup "madvise(guard)" [EFAULT EPERM] => NoRuntime(NO_STACK); when(&[When::Each]); may_be_missing(),
+    ALL Setup "madvise(guard)" [ENOMEM] => Nothing; when(ONCE); may_be_missing(),
     // What is locked gets the other guard.
     ALL Setup "madvise(guard)" [EINVAL] => Nothing; may_be_missing(),
 
