@@ -419,7 +419,7 @@ impl Worker {
         [limit, timer, self.trim(now)].into_iter().flatten().min()
     }
 
-    /// Gives back what of its stacks has not been wanted of late. Says when to do so again, if there may be more.
+    /// Gives back what of its stacks has not been wanted of late, and what a burst of fibers has left. Says when to do so again, if there may be more.
     fn trim(&self, now: Instant) -> Option<Duration> {
         let mut own = None;
         if self.carriers.borrow().is_trimmable() {
@@ -431,8 +431,12 @@ impl Worker {
                 left = stack::INTERVAL;
                 let unwanted = self.carriers.borrow_mut().trim();
                 drop(unwanted);
+                self.fibers.borrow_mut().trim();
+                self.run_queue.borrow_mut().shrink_to(64);
             }
             own = Some(left);
+        } else {
+            self.trimmed.set(None);
         }
         [own, stack::trim(now)].into_iter().flatten().min()
     }

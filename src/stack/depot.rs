@@ -21,12 +21,12 @@ use std::cell::UnsafeCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::guard::GuardKind;
-use super::limit::{Step, explain};
+use super::limit::{Step, explain, most_guards};
 use super::map;
 use super::slab::Slab;
 use crate::sys::page_size;
@@ -139,7 +139,9 @@ fn try_take(usable: usize, kind: GuardKind) -> Result<Slot, Refused> {
     if !has_guard {
         // Without the lock: it is a system call. Nobody else knows of the slot.
         // SAFETY: a page of a slot that was just handed to us.
-        if let Err(error) = unsafe { kind.install(slot.base) } {
+        let installed = count_guard(kind).and_then(|()| unsafe { kind.install(slot.base) });
+        if let Err(error) = installed {
+            uncount_guards(kind, 1);
             lock().put_bare(slot);
             return Err(Refused {
                 error,
@@ -148,6 +150,26 @@ fn try_take(usable: usize, kind: GuardKind) -> Result<Slot, Refused> {
         }
     }
     Ok(slot)
+}
+
+/// Guards that have mappings of their own, those that are being made included.
+static GUARDS_WITH_MAPPINGS: AtomicUsize = AtomicUsize::new(0);
+
+/// Refuses a guard as the system would, but while there are mappings left for others.
+fn count_guard(kind: GuardKind) -> io::Result<()> {
+    if kind == GuardKind::Mprotect {
+        let count = GUARDS_WITH_MAPPINGS.fetch_add(1, Ordering::Relaxed);
+        if most_guards().is_some_and(|most| count >= most) {
+            return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+        }
+    }
+    Ok(())
+}
+
+fn uncount_guards(kind: GuardKind, count: usize) {
+    if kind == GuardKind::Mprotect {
+        GUARDS_WITH_MAPPINGS.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 /// Takes a stack back that nobody uses any more.
@@ -405,6 +427,9 @@ impl Depot {
                 continue;
             }
             any = true;
+            if let Ok(kind) = GuardKind::chosen() {
+                uncount_guards(kind, content.slots - content.untouched - content.bare.len());
+            }
             left[content.shelf] -= content.slots;
             let shelf = &mut self.shelves[content.shelf];
             shelf.used.retain(|slot| slot.slab.id != id);

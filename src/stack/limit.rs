@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::OnceLock;
 
 /// What was to be done for a stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,16 @@ fn lack_of_memory(step: Step) -> String {
         hint += " (vm.overcommit_memory = 2: what is mapped counts as used; raise vm.overcommit_ratio)";
     }
     hint
+}
+
+/// How many guards by `mprotect` the process may have; `None` where nothing is known. Each takes two mappings, and some have to be
+/// left to the program: without any, its allocator fails, and that is the end of it.
+pub(super) fn most_guards() -> Option<usize> {
+    static MOST: OnceLock<Option<usize>> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let mappings = usize::try_from(number("/proc/sys/vm/max_map_count")?).ok()?;
+        Some((mappings - mappings / 16) / 2)
+    })
 }
 
 /// A limit of the process in bytes; `None` where there is none.
