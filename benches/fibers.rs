@@ -5,6 +5,7 @@
 //! --bench fibers -- --test` runs one short round; other arguments are parts of the names of what is to be measured.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(unsafe_code, reason = "maps memory, to compare")]
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -36,6 +37,8 @@ const WORKS: &[(&str, Work)] = &[
     ("the same, 2 workers, batches of 1000", |engine, n| {
         spawn_in_batches(engine, 2, n)
     }),
+    ("a fiber on a stack never used before", |engine, _| cold_stacks(engine)),
+    ("a mapping with a guard, used once", |_, _| mappings()),
     ("Baton, there and back", baton),
     ("sleep set up and fired, 1000 fibers", sleeps),
     ("Baton, there and back, 2 workers", baton_across),
@@ -183,6 +186,52 @@ fn spawn_in_batches(engine: Engine, workers: usize, n: u32) -> f64 {
         }
         nanoseconds_each(begin, n / 1000 * 1000)
     })
+}
+
+/// As many are alive at once in [`cold_stacks`] and [`mappings`].
+const COLD: u32 = 4_000;
+
+fn cold_stacks(engine: Engine) -> f64 {
+    // Another size each time, so that no stack is used again.
+    static PAGES: AtomicU32 = AtomicU32::new(4);
+    let pages = PAGES.load(Ordering::Relaxed);
+    PAGES.fetch_add((pages.next_power_of_two() / 8).max(1), Ordering::Relaxed);
+    in_runtime(engine, || {
+        let begin = Instant::now();
+        let spawn = |_| {
+            let builder = fiber::Builder::new().stack_size(pages as usize * 4096);
+            builder.spawn(fiber::yield_now).expect("it is started")
+        };
+        let fibers: Vec<_> = (0..COLD).map(spawn).collect();
+        fibers.into_iter().for_each(|fiber| fiber.join().expect("no panic"));
+        nanoseconds_each(begin, COLD)
+    })
+}
+
+/// What a stack costs that is mapped for one fiber alone: its page is touched, as by a fiber.
+fn mappings() -> f64 {
+    const BYTES: usize = 64 * 1024;
+    let begin = Instant::now();
+    let all: Vec<_> = (0..COLD)
+        .map(|_| {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: a new mapping.
+            let base = unsafe { libc::mmap(std::ptr::null_mut(), BYTES, prot, flags, -1, 0) };
+            assert_ne!(base, libc::MAP_FAILED);
+            // SAFETY: its lowest page.
+            assert_eq!(unsafe { libc::mprotect(base, 4096, libc::PROT_NONE) }, 0);
+            let top = base.cast::<u8>().wrapping_add(BYTES - 1);
+            // SAFETY: the highest byte of it.
+            unsafe { top.write_volatile(1) };
+            base
+        })
+        .collect();
+    for base in all {
+        // SAFETY: mapped above.
+        assert_eq!(unsafe { libc::munmap(base, BYTES) }, 0);
+    }
+    nanoseconds_each(begin, COLD)
 }
 
 fn baton(engine: Engine, n: u32) -> f64 {

@@ -41,7 +41,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::panic::{self, AssertUnwindSafe, resume_unwind};
+use std::panic::{self, AssertUnwindSafe, Location, resume_unwind};
 use std::ptr::{self, NonNull};
 
 use crate::context::{Engine, Handle, Transfer};
@@ -110,6 +110,7 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     ///
     /// # Errors
     /// Where no stack can be mapped, or `KAPOK_SWITCH` names no engine of this build.
+    #[track_caller]
     pub fn new<F>(body: F) -> io::Result<Self>
     where
         F: FnOnce(&Yielder<I, Y>, I) -> R + 'static,
@@ -117,15 +118,18 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
         Coroutine::with(Engine::from_env()?, stack::DEFAULT_SIZE, body)
     }
 
-    /// A coroutine with a given engine, on a stack of `stack_size` bytes, rounded up to pages.
+    /// A coroutine with a given engine, on a stack of `stack_size` bytes, rounded up to one of a few sizes.
     ///
     /// # Errors
     /// Where no stack can be mapped, or its size is not within [`stack::MIN_SIZE`] and [`stack::MAX_SIZE`].
+    #[track_caller]
     pub fn with<F>(engine: Engine, stack_size: usize, body: F) -> io::Result<Self>
     where
         F: FnOnce(&Yielder<I, Y>, I) -> R + 'static,
     {
-        let stack = Stack::map(stack::check_size(stack_size)?)?;
+        let stack = Stack::new(stack::check_size(stack_size)?)?;
+        stack.set_label(Some(Location::caller()));
+        stack::watch_thread();
         // SAFETY: the stack and the handle stay together in the coroutine.
         let handle = unsafe { engine.make(&stack, entry::<I, Y, R>)? };
         let shared = Box::new(Shared {
@@ -224,6 +228,9 @@ impl<I, Y, R> Drop for Coroutine<I, Y, R> {
         if self.unwind() {
             // SAFETY: leaked in `with`; no frame is left that could reach it.
             drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
+            if let Some(stack) = &self.stack {
+                stack.set_label(None);
+            }
         } else {
             log::error!("a coroutine was dropped and cannot be unwound: its stack is leaked");
             // Frames that still hold something must keep their memory.

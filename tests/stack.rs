@@ -1,14 +1,17 @@
-//! What happens at the end of a stack: the process dies at the guard, whichever way it gets there.
+//! What happens at the end of a stack, and at the end of all stacks: the process dies at the guard, whichever way it gets
+//! there; and a fiber that can get no stack ends with an error.
 
 mod support;
 
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kapok::coroutine::Coroutine;
 use kapok::fiber::{self, Builder};
 use kapok::{Engine, spawn, stack};
 
-use support::{child, run, run_with, says, show};
+use support::{OnDrop, child, max_mappings, run, run_with, says, sentence, show, skip};
 
 /// What a thread that overflows its stack dies of.
 const FAULTS: &[i32] = &[signal_hook::consts::SIGSEGV, signal_hook::consts::SIGBUS];
@@ -50,14 +53,25 @@ fn neighbours(size: usize) {
     fiber::yield_now();
 }
 
-/// Runs `overflow` in a child with each engine; it has to be killed.
+/// The kinds of guards that this system has.
+fn guards() -> Vec<&'static str> {
+    let _a_stack = Coroutine::<(), (), ()>::new(|_, ()| ()).expect("a stack");
+    match stack::stats().guard {
+        Some(stack::GuardKind::Madvise) => vec!["madvise", "mprotect"],
+        _ => vec!["mprotect"],
+    }
+}
+
+/// Runs `overflow` in a child with each engine and each kind of guard; it has to be killed.
 #[track_caller]
 fn dies(test: &str, overflow: impl Fn(Engine)) {
-    for engine in Engine::available() {
+    let all = Engine::available().into_iter();
+    for (engine, guard) in all.flat_map(|engine| guards().into_iter().map(move |guard| (engine, guard))) {
         let ended = child::alone(
             test,
             |command| {
                 command.env("KAPOK_SWITCH", engine.name());
+                command.env("KAPOK_STACK_GUARD", guard);
             },
             || {
                 let name = std::env::var("KAPOK_SWITCH").expect("the parent has set it");
@@ -197,5 +211,125 @@ fn depth_that_fits_is_reached() {
                 .unwrap();
             assert_eq!(fiber.join().unwrap(), fits(size));
         }
+    });
+}
+
+/// How many fibers get a stack when so many want one at once, and what those that get none say.
+fn as_many_as_there_are(count: usize) -> (usize, Vec<String>) {
+    run(|| {
+        let gate = Arc::new(AtomicBool::new(false));
+        let settled = Arc::new(AtomicUsize::new(0));
+        let fibers: Vec<_> = (0..count)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                let settled = OnDrop({
+                    let settled = Arc::clone(&settled);
+                    move || _ = settled.fetch_add(1, Ordering::Relaxed)
+                });
+                let body = move || {
+                    drop(settled);
+                    while !gate.load(Ordering::Relaxed) {
+                        fiber::park();
+                    }
+                };
+                Builder::new().stack_size(stack::MIN_SIZE).spawn(body).unwrap()
+            })
+            .collect();
+        while settled.load(Ordering::Relaxed) < count {
+            fiber::yield_now();
+        }
+        let in_use = stack::stats().in_use;
+        gate.store(true, Ordering::Relaxed);
+        fibers.iter().for_each(|fiber| fiber.fiber().unpark());
+        let ends = fibers.into_iter().map(fiber::JoinHandle::join);
+        let errors: Vec<String> = ends.filter_map(Result::err).map(sentence).collect();
+        // The root has one, too, and stacks may be between two fibers.
+        assert!(in_use > count - errors.len(), "{in_use}");
+        (count - errors.len(), errors)
+    })
+}
+
+#[test]
+fn limit_of_mappings_is_an_error_with_a_remedy_and_nothing_else_happens() {
+    let Some(max) = max_mappings().filter(|max| *max < 200_000) else {
+        skip("there is no limit of mappings to meet", "KAPOK_REQUIRE_PROC");
+        return;
+    };
+    let ended = child::alone(
+        "limit_of_mappings_is_an_error_with_a_remedy_and_nothing_else_happens",
+        |command| {
+            command.env("KAPOK_STACK_GUARD", "mprotect");
+        },
+        || {
+            for _ in 0..2 {
+                let (begun, errors) = as_many_as_there_are(max);
+                assert!(begun > max / 4 && begun < max / 2 + 1, "{begun} of {max}");
+                for error in &errors {
+                    says(error, &["stack", "vm.max_map_count", &max.to_string(), "sysctl"]);
+                }
+            }
+        },
+    );
+    if let Some(ended) = ended {
+        ended.success();
+    }
+}
+
+#[test]
+fn guards_by_advice_know_no_limit_of_mappings() {
+    if guards().len() < 2 {
+        skip("MADV_GUARD_INSTALL does not work here", "KAPOK_REQUIRE_GUARDS");
+        return;
+    }
+    child::undisturbed("guards_by_advice_know_no_limit_of_mappings", || {
+        let max = max_mappings().unwrap_or(70_000).min(100_000);
+        let (begun, errors) = as_many_as_there_are(max);
+        assert_eq!((begun, errors), (max, Vec::new()));
+        assert!(stack::stats().slabs < 100, "{:?}", stack::stats());
+    });
+}
+
+#[test]
+fn guard_that_is_not_known_is_refused() {
+    let ended = child::alone(
+        "guard_that_is_not_known_is_refused",
+        |command| {
+            command.env("KAPOK_STACK_GUARD", "none");
+        },
+        || {
+            let error = kapok::run(|| ()).unwrap_err();
+            says(&error.to_string(), &["KAPOK_STACK_GUARD", "none", "mprotect"]);
+            let error = Coroutine::<(), (), ()>::new(|_, ()| ()).unwrap_err();
+            says(&error.to_string(), &["KAPOK_STACK_GUARD", "none", "mprotect"]);
+        },
+    );
+    if let Some(ended) = ended {
+        ended.success();
+    }
+}
+
+/// A burst of fibers, each of which uses much of its stack; then quiet.
+#[test]
+fn what_a_burst_has_used_is_given_back() {
+    child::undisturbed("what_a_burst_has_used_is_given_back", || {
+        run(|| {
+            let before = stack::resident().unwrap();
+            let fibers: Vec<_> = (0..3_000)
+                .map(|_| {
+                    spawn(|| {
+                        let used = black_box([1_u8; 40_000]);
+                        fiber::yield_now();
+                        assert_eq!(black_box(&used)[39_999], 1);
+                    })
+                })
+                .collect();
+            fibers.into_iter().for_each(|fiber| fiber.join().unwrap());
+            // A worker that has nothing to do comes back for it; how soon is its own affair.
+            while stack::resident().unwrap() > before + (8 << 20) {
+                fiber::sleep(std::time::Duration::from_millis(20));
+            }
+            let stats = stack::stats();
+            assert!(stats.in_use >= 1 && stats.pooled < 1_000, "{stats:?}");
+        });
     });
 }

@@ -45,7 +45,7 @@ impl Builder {
         self
     }
 
-    /// The size of its stack in bytes of address space, rounded up to pages: between [`stack::MIN_SIZE`] and
+    /// The size of its stack in bytes of address space, rounded up to one of a few sizes: between [`stack::MIN_SIZE`] and
     /// [`stack::MAX_SIZE`]. Memory is only taken for what is used.
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::baton::Baton;
 use crate::sched::{Who, Worker};
+use crate::stack::Description;
 
 /// A number that no other fiber of this process has or had. As [`std::thread::ThreadId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +72,12 @@ impl Identity {
 
     pub(super) fn parking(&self) -> &Baton {
         &self.parking
+    }
+
+    pub(super) fn describe(&self) -> Description<'_> {
+        let Who { id, spawned_at } = self.who();
+        let name = self.name.as_deref();
+        Description { name, id, spawned_at }
     }
 
     pub(super) fn who(&self) -> Who {

@@ -23,6 +23,7 @@ use super::handle::{Fiber, Identified, Identity};
 use crate::baton::Baton;
 use crate::local::{self, Context};
 use crate::sched::{Cancelled, Life, Task, Who};
+use crate::stack::Description;
 
 /// The fiber has not ended, and somebody may join it.
 const RUNNING: u8 = 0;
@@ -146,6 +147,10 @@ where
 
     fn has_ended(&self) -> bool {
         self.ended.try_wait()
+    }
+
+    fn describe(&self) -> Description<'_> {
+        self.identity.describe()
     }
 
     fn provide(self: Arc<Self>, slot: &mut dyn Any) {

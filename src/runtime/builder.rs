@@ -148,6 +148,7 @@ impl Builder {
 
     fn settings(self) -> io::Result<Settings> {
         blocking::read_env()?;
+        stack::GuardKind::chosen()?;
         let thread_name = self.thread_name.unwrap_or_else(|| "kapok-worker".to_owned());
         if thread_name.contains('\0') {
             return Err(invalid("thread_name: a thread's name must not have a NUL byte in it"));

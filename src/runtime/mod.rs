@@ -25,6 +25,7 @@ pub use shutdown::{ShutdownError, Straggler};
 /// | `KAPOK_SWITCH`           | the name of an [`Engine`]                         | `setjmp`                                                      |
 /// | `KAPOK_REACTOR`          | the name of a [`ReactorKind`]                     | the best                                                      |
 /// | `KAPOK_STACK_SIZE`       | bytes                                             | 262144                                                        |
+/// | `KAPOK_STACK_GUARD`      | the name of a [`GuardKind`]                       | `madvise` where that works, else `mprotect`                   |
 /// | `KAPOK_BLOCKING_THREADS` | see [`max_threads`](crate::blocking::max_threads) | 64                                                            |
 ///
 /// ```
@@ -46,6 +47,7 @@ pub use shutdown::{ShutdownError, Straggler};
 ///
 /// [`Engine`]: crate::Engine
 /// [`ReactorKind`]: crate::ReactorKind
+/// [`GuardKind`]: crate::stack::GuardKind
 pub fn run<F, T>(f: F) -> io::Result<T>
 where
     F: FnOnce() -> T,

@@ -54,7 +54,7 @@ pub(crate) struct FiberRef(NonNull<ControlBlock>);
 
 impl FiberRef {
     pub(super) fn block(&self) -> &ControlBlock {
-        // SAFETY: the invariant: a live slab never moves or frees its chunks.
+        // SAFETY: the invariant: a live slab never moves its chunks, and frees none that has the block of a fiber.
         unsafe { self.0.as_ref() }
     }
 
@@ -129,9 +129,105 @@ impl Slab {
         blocks.map(|block| FiberRef(NonNull::from(block)))
     }
 
+    /// Frees chunks that no fiber has a block in, where most blocks are free: after a burst.
+    pub(super) fn trim(&mut self) {
+        const KEPT: usize = 64;
+        if self.chunks.len() <= KEPT || self.free.len() < self.chunks.len() * CHUNK * 3 / 4 {
+            return;
+        }
+        self.chunks.sort_unstable_by_key(|chunk| chunk.as_ptr().addr());
+        let begins: Vec<usize> = self.chunks.iter().map(|chunk| chunk.as_ptr().addr()).collect();
+        let chunk_of = |fiber: &FiberRef| begins.partition_point(|begin| *begin <= fiber.0.addr().get()) - 1;
+        let mut in_use = vec![CHUNK; begins.len()];
+        self.free.iter().for_each(|fiber| in_use[chunk_of(fiber)] -= 1);
+        self.free.retain(|fiber| in_use[chunk_of(fiber)] > 0);
+        self.free.shrink_to_fit();
+        let mut in_use = in_use.iter();
+        self.chunks.retain(|_| in_use.next().is_some_and(|count| *count > 0));
+        self.chunks.shrink_to_fit();
+    }
+
     /// Takes back the block of a fiber that has ended.
     pub(super) fn remove(&mut self, fiber: FiberRef) {
         debug_assert!(fiber.block().context.take().is_none() && fiber.block().stack.take().is_none());
         self.free.push(fiber);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::Any;
+    use std::io;
+
+    use super::super::cancel::Life;
+    use super::super::task::Who;
+    use super::*;
+    use crate::stack::Description;
+
+    struct Nothing(Life);
+
+    impl Task for Nothing {
+        fn run(&self) {}
+
+        fn cancel(&self) {}
+
+        fn fail(&self, _: io::Error) {}
+
+        fn life(&self) -> &Life {
+            &self.0
+        }
+
+        fn who(&self) -> Who {
+            Who::default()
+        }
+
+        fn has_ended(&self) -> bool {
+            true
+        }
+
+        fn describe(&self) -> Description<'_> {
+            Description {
+                name: None,
+                id: 0,
+                spawned_at: None,
+            }
+        }
+
+        fn provide(self: Arc<Self>, _: &mut dyn Any) {}
+    }
+
+    #[test]
+    fn trimming_frees_what_nobody_uses_and_nothing_else() {
+        let mut slab = Slab::default();
+        let mut insert = |size| {
+            let task: Arc<dyn Task> = Arc::new(Nothing(Life::new()));
+            slab.insert(task, size)
+        };
+        let fibers: Vec<FiberRef> = (0..100 * CHUNK).map(&mut insert).collect();
+        let mut kept = Vec::new();
+        for (index, fiber) in fibers.into_iter().enumerate() {
+            if index % 1_000 == 0 {
+                kept.push((index, fiber));
+            } else {
+                drop(fiber.block().task.take());
+                slab.remove(fiber);
+            }
+        }
+        slab.trim();
+        assert!(slab.chunks.len() <= kept.len(), "{} chunks", slab.chunks.len());
+        for (size, fiber) in &kept {
+            assert_eq!(fiber.block().stack_size.get(), *size);
+        }
+        // All that is free can be had again, and is nobody else's.
+        let rest = slab.chunks.len() * CHUNK - kept.len();
+        assert_eq!(slab.free.len(), rest);
+        for _ in 0..rest {
+            let task: Arc<dyn Task> = Arc::new(Nothing(Life::new()));
+            let fiber = slab.insert(task, 0);
+            assert!(kept.iter().all(|(_, other)| *other != fiber));
+        }
+        assert!(slab.free.is_empty());
+        slab.trim();
+        assert_eq!(slab.iter().count(), rest + kept.len());
     }
 }

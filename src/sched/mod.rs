@@ -19,6 +19,7 @@ mod fresh;
 mod inbox;
 #[cfg(all(loom, test))]
 mod model;
+mod overflow;
 mod search;
 pub(crate) mod slots;
 mod stop;

@@ -181,7 +181,7 @@ impl Worker {
 
     #[cold]
     fn new_carrier(&self, size: usize) -> io::Result<Carrier> {
-        let stack = Stack::map(size)?;
+        let stack = Stack::new(size)?;
         // SAFETY: the stack and the handle stay together: in a `Carrier`, or in a control block.
         let context = unsafe { self.engine.make(&stack, carry)? };
         Ok(Carrier { stack, context })

@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::cancel::Life;
+use crate::stack::Description;
 
 /// A fiber's number, which no other has or had, and where it was started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,9 @@ pub(crate) trait Task: Send + Sync {
 
     /// Whether it is over, with everything that the fiber had.
     fn has_ended(&self) -> bool;
+
+    /// Who does it. Called by handlers of signals: it only looks.
+    fn describe(&self) -> Description<'_>;
 
     /// Fills `slot` with what the layer above keeps of a task, if that is what the slot is for. The scheduler does not
     /// know that type: it lies above.

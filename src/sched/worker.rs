@@ -18,13 +18,14 @@ use super::control::{FiberRef, Kept, Slab};
 use super::crew::{Crew, Member, PATIENCE, View};
 use super::fresh::Fresh;
 use super::inbox::Inbox;
+use super::overflow;
 use super::slots;
 use super::task::Task;
 use super::timers::Timers;
 use crate::context::{Engine, Handle};
 use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
-use crate::stack::Pool;
+use crate::stack::{self, Pool};
 use crate::sys;
 
 /// How many switches there may be between two looks at the outside world.
@@ -97,8 +98,10 @@ pub(crate) struct Worker {
     pub(super) streak: Cell<u32>,
     pub(super) fibers: RefCell<Slab>,
     pub(super) carriers: RefCell<Pool<Carrier>>,
-    /// One that the pool had no room for, to be unmapped.
+    /// One that the pool had no room for, to be given back.
     pub(super) surplus: Cell<Option<Carrier>>,
+    /// Since when stacks lie idle that were not looked at yet.
+    trimmed: Cell<Option<Instant>>,
     pub(super) reactor: RefCell<Reactor>,
     pub(super) timers: RefCell<Timers>,
     pub(super) inbox: Arc<Inbox>,
@@ -111,6 +114,8 @@ pub(crate) struct Worker {
     /// From when on it takes what it would rather leave to others.
     patience: Cell<Option<Instant>>,
     pub(super) home: Home,
+    /// The worker on one of whose fibers' stacks this one runs.
+    outer: Cell<*const Worker>,
 }
 
 impl Worker {
@@ -133,6 +138,7 @@ impl Worker {
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
             surplus: Cell::new(None),
+            trimmed: Cell::new(None),
             reactor: RefCell::new(candidate.reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
             home: Home::new(&candidate.inbox),
@@ -142,6 +148,7 @@ impl Worker {
             next_peer: Cell::new(0),
             woken: Cell::new(false),
             patience: Cell::new(None),
+            outer: Cell::new(ptr::null()),
         }
     }
 
@@ -275,6 +282,11 @@ impl Worker {
         self.crew.member(self.index)
     }
 
+    pub(super) fn outer(&self) -> Option<&Worker> {
+        // SAFETY: set by `run`; the outer worker is in a call that has not returned.
+        unsafe { self.outer.get().as_ref() }
+    }
+
     pub(crate) fn inbox(&self) -> &Arc<Inbox> {
         &self.inbox
     }
@@ -298,9 +310,12 @@ impl Worker {
         // Unwinding out of here would leave suspended fibers without the thread that they belong to, and their stacks
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
+        let watch = stack::Watch::begin(Some(overflow::find));
         let outer = CURRENT.replace(self);
+        self.outer.set(outer);
         no_suspend::outside(|| slots::around(&mut || self.run_all()));
         CURRENT.set(outer);
+        drop(watch);
         abort.disarm();
     }
 
@@ -401,7 +416,29 @@ impl Worker {
         };
         let timers = self.timers.borrow();
         let timer = if timers.is_empty() { None } else { timers.next_wait(now) };
-        [limit, timer].into_iter().flatten().min()
+        [limit, timer, self.trim(now)].into_iter().flatten().min()
+    }
+
+    /// Gives back what of its stacks has not been wanted of late, and what a burst of fibers has left. Says when to do so again, if there may be more.
+    fn trim(&self, now: Instant) -> Option<Duration> {
+        let mut own = None;
+        if self.carriers.borrow().is_trimmable() {
+            let since = self.trimmed.get().unwrap_or(now);
+            self.trimmed.set(Some(since));
+            let mut left = stack::INTERVAL.saturating_sub(now.saturating_duration_since(since));
+            if left.is_zero() {
+                self.trimmed.set(Some(now));
+                left = stack::INTERVAL;
+                let unwanted = self.carriers.borrow_mut().trim();
+                drop(unwanted);
+                self.fibers.borrow_mut().trim();
+                self.run_queue.borrow_mut().shrink_to(64);
+            }
+            own = Some(left);
+        } else {
+            self.trimmed.set(None);
+        }
+        [own, stack::trim(now)].into_iter().flatten().min()
     }
 
     fn fire_timers(&self) {

@@ -4,7 +4,7 @@
 use std::ffi::{c_int, c_long};
 
 use crate::injector::Phase;
-use crate::scenario::{is_mapping_of_a_stack, page_size};
+use crate::scenario::{is_mapping_of_stacks, page_size};
 
 /// A kind of system call that the runtime makes.
 #[derive(Debug)]
@@ -33,6 +33,12 @@ impl Made<'_> {
     }
 }
 
+const MADV_GUARD_INSTALL: c_int = 102;
+
+fn is_probe(call: &Made<'_>) -> bool {
+    call.phase == Phase::Setup && call.args[1] == 2 * page_size() as u64
+}
+
 const fn call(name: &'static str, numbers: &'static [c_long]) -> Call {
     call_if(name, numbers, |_| true)
 }
@@ -51,6 +57,7 @@ const fn call_if(name: &'static str, numbers: &'static [c_long], is: fn(&Made<'_
 mod numbers {
     use std::ffi::c_long;
 
+    pub(super) const ACCESS: &[c_long] = &[libc::SYS_access, libc::SYS_faccessat];
     pub(super) const EPOLL_WAIT: &[c_long] = &[libc::SYS_epoll_wait, libc::SYS_epoll_pwait];
     pub(super) const PIPE: &[c_long] = &[libc::SYS_pipe, libc::SYS_pipe2];
     pub(super) const POLL: &[c_long] = &[libc::SYS_poll, libc::SYS_ppoll];
@@ -59,6 +66,7 @@ mod numbers {
 mod numbers {
     use std::ffi::c_long;
 
+    pub(super) const ACCESS: &[c_long] = &[libc::SYS_faccessat];
     pub(super) const EPOLL_WAIT: &[c_long] = &[libc::SYS_epoll_pwait];
     pub(super) const PIPE: &[c_long] = &[libc::SYS_pipe2];
     pub(super) const POLL: &[c_long] = &[libc::SYS_ppoll];
@@ -101,8 +109,15 @@ pub(crate) const CALLS: &[Call] = &[
     call("fstat", &[libc::SYS_fstat, libc::SYS_newfstatat]),
     // Memory.
     call_if("mmap(stack)", &[libc::SYS_mmap], |call| {
-        is_mapping_of_a_stack(call.args[1])
+        is_mapping_of_stacks(call.args[1])
     }),
+    // Whether guards may be made by advice is tried with two pages.
+    call_if("mmap(probe)", &[libc::SYS_mmap], is_probe),
+    call_if("madvise(probe)", &[libc::SYS_madvise], |call| {
+        call.has(2, MADV_GUARD_INSTALL) && is_probe(call)
+    }),
+    call_if("access(probe)", numbers::ACCESS, |call| call.phase == Phase::Setup),
+    call_if("munmap(probe)", &[libc::SYS_munmap], is_probe),
     call_if("mmap(ring)", &[libc::SYS_mmap], |call| call.flags(3, libc::MAP_SHARED)),
     call_if("mmap(fork page)", &[libc::SYS_mmap], |call| {
         call.phase == Phase::Setup && call.args[1] == page_size() as u64
@@ -111,13 +126,21 @@ pub(crate) const CALLS: &[Call] = &[
     call_if("mprotect(guard)", &[libc::SYS_mprotect], |call| {
         call.by_worker && call.has(2, libc::PROT_NONE)
     }),
+    call_if("madvise(guard)", &[libc::SYS_madvise], |call| {
+        call.has(2, MADV_GUARD_INSTALL)
+    }),
+    call_if("madvise(huge pages)", &[libc::SYS_madvise], |call| {
+        call.has(2, libc::MADV_NOHUGEPAGE) && !is_probe(call)
+    }),
     call_if("madvise(fork page)", &[libc::SYS_madvise], |call| {
         call.has(2, libc::MADV_WIPEONFORK)
     }),
-    call_if("munmap(stack)", &[libc::SYS_munmap], |call| {
-        is_mapping_of_a_stack(call.args[1])
-    }),
     call_if("munmap(ring)", &[libc::SYS_munmap], |call| {
+        call.by_worker && call.phase != Phase::Run
+    }),
+    // The report of an overflow, without which the process dies all the same.
+    call("rt_sigaction", &[libc::SYS_rt_sigaction]),
+    call_if("sigaltstack", &[libc::SYS_sigaltstack], |call| {
         call.by_worker && call.phase != Phase::Run
     }),
     // Sockets.

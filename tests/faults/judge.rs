@@ -57,11 +57,12 @@ impl Case {
 
     /// Runs it; what is wrong with it, if anything is.
     pub(crate) fn judge(&self) -> Result<(), String> {
-        let said = Said::by_a_child(self.reactor, &self.fault());
+        let said = Said::by_a_child(self.reactor, self.row.guard(), &self.fault());
         self.verdict(&said).map_err(|why| {
             format!(
-                "KAPOK_REACTOR={} {FAULT}='{}' ({:?} was to come of it): {why}\n{}",
+                "KAPOK_REACTOR={} KAPOK_STACK_GUARD={} {FAULT}='{}' ({:?} was to come of it): {why}\n{}",
                 self.reactor,
+                self.row.guard(),
                 self.fault(),
                 self.row.expected,
                 said.indented()
@@ -116,7 +117,7 @@ pub(crate) struct Said {
 }
 
 impl Said {
-    pub(crate) fn by_a_child(reactor: &str, fault: &str) -> Said {
+    pub(crate) fn by_a_child(reactor: &str, guard: &str, fault: &str) -> Said {
         let output = Command::new(std::env::current_exe().expect("the path of this test"))
             .args([
                 "--exact",
@@ -128,6 +129,7 @@ impl Said {
             .env_remove("RUST_BACKTRACE")
             .env_remove("RUST_MIN_STACK")
             .env("KAPOK_REACTOR", reactor)
+            .env("KAPOK_STACK_GUARD", guard)
             .env(FAULT, fault)
             .output()
             .expect("run this test");

@@ -125,7 +125,7 @@ fn cases(reactor: &'static str) -> Option<Vec<Case>> {
         );
         return None;
     }
-    let said = Said::by_a_child(reactor, "");
+    let said = Said::by_a_child(reactor, "", "");
     if let Some(why) = said.lines("cannot: ").first() {
         let why = format!("no faults are injected: no seccomp notifications: {why}");
         support::skip(&why, "KAPOK_REQUIRE_FAULTS");
@@ -144,7 +144,15 @@ fn cases(reactor: &'static str) -> Option<Vec<Case>> {
         said.indented()
     );
     assert!(said.lines("error: ").is_empty(), "{reactor}:\n{}", said.indented());
-    let calls = said.calls();
+    let mut calls = said.calls();
+    if calls.iter().all(|(_, call, _)| call != "mprotect(guard)") {
+        let with_mprotect = Said::by_a_child(reactor, "mprotect", "").calls();
+        calls.extend(
+            with_mprotect
+                .into_iter()
+                .filter(|(_, call, _)| call == "mprotect(guard)"),
+        );
+    }
     let rows = || ROWS.iter().filter(|row| row.reactors.contains(&reactor));
     let mut wrong = String::new();
     for (phase, call, _) in &calls {

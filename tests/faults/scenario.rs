@@ -17,9 +17,12 @@ use crate::injector::{self, Phase};
 const STACK: usize = 192 * 1024;
 const OTHER_STACKS: [usize; 2] = [64 * 1024, 320 * 1024];
 
-/// Whether something of this length is a fiber's stack with its guard. No thread's has this size.
-pub(crate) fn is_mapping_of_a_stack(len: u64) -> bool {
-    let is = |size: usize| len == (size + page_size()) as u64;
+/// Whether something of this length is a slab of fibers' stacks with their guards. No thread's stack has this size.
+pub(crate) fn is_mapping_of_stacks(len: u64) -> bool {
+    let is = |size: usize| {
+        let each = (size + page_size()) as u64;
+        len % each == 0 && (len / each).is_power_of_two()
+    };
     is(STACK) || OTHER_STACKS.into_iter().any(is)
 }
 

@@ -72,6 +72,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// As `KAPOK_STACK_GUARD` has it: the kind of guards with which the call is made.
+    pub(crate) fn guard(&self) -> &'static str {
+        if self.call == "mprotect(guard)" { "mprotect" } else { "" }
+    }
+
     const fn when(self, when: &'static [When]) -> Row {
         Row { when, ..self }
     }
@@ -193,12 +198,32 @@ pub(crate) const ROWS: &[Row] = rows! {
     KQUEUE Setup "write" [EINVAL] => Nothing,
     KQUEUE Setup "write" [EACCES ENOMEM] => NoRuntime(&["kevent"]),
 
-    // ---- setting up: the first stack ----
-    ALL Setup "mmap(stack)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack", "vm.max_map_count"]),
-    ALL Setup "mmap(stack)" [EAGAIN] => NoRuntime(&["root fiber", "map a stack", "RLIMIT_MEMLOCK"]),
-    ALL Setup "mmap(stack)" [EINVAL EPERM EOVERFLOW] => NoRuntime(NO_STACK),
-    ALL Setup "mprotect(guard)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack", "vm.max_map_count"]),
-    ALL Setup "mprotect(guard)" [EACCES EINVAL] => NoRuntime(NO_STACK),
+    // ---- setting up: the report of an overflow ----
+    ALL Setup "rt_sigaction" [EFAULT EINVAL] => Nothing,
+    ALL Setup "sigaltstack" [EINVAL ENOMEM EPERM] => Nothing,
+    ALL End "sigaltstack" [EINVAL ENOMEM EPERM] => Nothing,
+
+    // ---- setting up: the first stacks, one of which is for signals, and does not have to be ----
+    // There are the other guards.
+    ALL Setup "mmap(probe)" [EAGAIN EINVAL ENOMEM EPERM] => Nothing; when(ONCE),
+    ALL Setup "madvise(probe)" [EAGAIN EINVAL ENOMEM EPERM] => Nothing; when(ONCE),
+    ALL Setup "access(probe)" [EACCES ENOENT ENOSYS EPERM] => Nothing; when(ONCE),
+    ALL Setup "munmap(probe)" [EINVAL ENOMEM] => Nothing; when(ONCE),
+    ALL Setup "madvise(huge pages)" [EINVAL ENOMEM] => Nothing,
+    // Where there is no room for many stacks, there may be for one.
+    ALL Setup "mmap(stack)" [ENOMEM] => Nothing; when(ONCE),
+    ALL Setup "mmap(stack)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack", "vm.max_map_count"]); when(&[When::Each]),
+    ALL Setup "mmap(stack)" [EAGAIN] => NoRuntime(&["root fiber", "map a stack", "RLIMIT_MEMLOCK"]); when(&[When::Each]),
+    ALL Setup "mmap(stack)" [EINVAL EPERM EOVERFLOW] => NoRuntime(NO_STACK); when(&[When::Each]),
+    ALL Setup "mprotect(guard)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack", "vm.max_map_count", "two for each"]);
+        when(&[When::Each]),
+    ALL Setup "mprotect(guard)" [EACCES EINVAL] => NoRuntime(NO_STACK); when(&[When::Each]),
+    ALL Setup "mprotect(guard)" [EACCES ENOMEM] => Nothing; when(ONCE),
+    ALL Setup "madvise(guard)" [ENOMEM] => NoRuntime(&["root fiber", "map a stack"]); when(&[When::Each]); may_be_missing(),
+    ALL Setup "madvise(guard)" [EFAULT EPERM] => NoRuntime(NO_STACK); when(&[When::Each]); may_be_missing(),
+    ALL Setup "madvise(guard)" [ENOMEM] => Nothing; when(ONCE); may_be_missing(),
+    // What is locked gets the other guard.
+    ALL Setup "madvise(guard)" [EINVAL] => Nothing; may_be_missing(),
 
     // ---- waiting ----
     EPOLL Run "epoll_wait" [EINTR] => Nothing,
@@ -245,9 +270,15 @@ pub(crate) const ROWS: &[Row] = rows! {
     POLL Run "read" [EFAULT EINVAL EIO EISDIR] => Abort(&["kapok: the reactor poll cannot go on: the bell "]); when(ONCE),
 
     // ---- stacks ----
-    ALL Run "mmap(stack)" [EAGAIN EINVAL ENOMEM EPERM] => Error,
-    ALL Run "mprotect(guard)" [EACCES EINVAL ENOMEM] => Error,
-    ALL End "munmap(stack)" [ENOMEM] => Nothing,
+    ALL Run "mmap(stack)" [EAGAIN EINVAL EPERM] => Error,
+    ALL Run "mmap(stack)" [ENOMEM] => Nothing; when(ONCE),
+    ALL Run "mmap(stack)" [ENOMEM] => Error; when(&[When::Each]),
+    ALL Run "madvise(huge pages)" [EINVAL ENOMEM] => Nothing,
+    ALL Run "mprotect(guard)" [EACCES EINVAL] => Error,
+    ALL Run "mprotect(guard)" [ENOMEM] => Error; when(&[When::Each]),
+    ALL Run "madvise(guard)" [EFAULT EPERM] => Error; may_be_missing(),
+    ALL Run "madvise(guard)" [ENOMEM] => Error; when(&[When::Each]); may_be_missing(),
+    ALL Run "madvise(guard)" [EINVAL] => Nothing; may_be_missing(),
     URING End "munmap(ring)" [EINVAL ENOMEM] => Nothing,
 
     // ---- sockets ----
