@@ -62,12 +62,8 @@ impl Barrier {
         // Counted when it waits: until then it can be refused.
         crate::sync::queue::about_to_wait();
         *line += 1;
-        let lost = |line: &mut Locked<'_, usize, ()>, (): &mut (), called: bool| {
-            if !called {
-                **line -= 1;
-            }
-        };
-        match line.wait(0, Place::Back, (), None, || (), lost) {
+        let gone = |line: &mut Locked<'_, usize, ()>| **line -= 1;
+        match line.wait(0, Place::Back, (), None, || (), gone) {
             Waited::Called(()) | Waited::TimedOut(..) => BarrierWaitResult(false),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::mutex::{Mutex, MutexGuard};
 use super::poison;
-use super::queue::{Locked, Place, Queue, Waited};
+use super::queue::{Place, Queue, Waited};
 
 /// As [`std::sync::Condvar`], for fibers and threads, with a [`Mutex`] of this module.
 ///
@@ -31,8 +31,8 @@ use super::queue::{Locked, Place, Queue, Waited};
 /// Those who wait are notified in the order in which they came.
 ///
 /// # Cancelling
-/// A fiber that is cancelled while it waits is unwound **without** the lock, which is not poisoned. If it had been notified, somebody else is,
-/// so no notification gets lost.
+/// A fiber that is cancelled while it waits is unwound **without** the lock, which is not poisoned. If it had been notified, and
+/// is cancelled while it waits for the lock, somebody else is notified in its place, so no notification gets lost.
 pub struct Condvar {
     line: Queue<(), ()>,
 }
@@ -183,12 +183,7 @@ impl Condvar {
         let held = Held(mutex);
         // In the line before the mutex is free: whoever changes the condition then finds somebody to notify.
         let unlock = || drop(held);
-        let pass_on = |line: &mut Locked<'_, (), ()>, _: &mut (), called: bool| {
-            if called {
-                line.call(0);
-            }
-        };
-        let waited = self.line.lock().wait(0, Place::Back, (), deadline, unlock, pass_on);
+        let waited = self.line.lock().wait(0, Place::Back, (), deadline, unlock, |_| ());
         match waited {
             Waited::Called(()) => {
                 let mut pass_on = PassOn(Some(self));

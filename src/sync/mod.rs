@@ -6,7 +6,8 @@
 //!
 //! # What all have in common
 //! - **Waiting is a suspension point**: a fiber that is cancelled while it waits is unwound, and is as if it had never
-//!   come. What it was given at that moment, a lock, a message, a permit or a notification, goes to the next one.
+//!   come. One that was given something at that moment, a lock, a message or a permit, has it, and goes on to its next
+//!   suspension point.
 //!   Taking a lock that is free is no suspension point; all else is, whether or not it has to wait.
 //! - [`no_suspend`](crate::no_suspend()) refuses what would have to wait, before anything has changed.
 //! - While the thread is panicking, waiting blocks the thread.
@@ -15,21 +16,33 @@
 //! - Waiting allocates nothing.
 
 mod barrier;
+mod channel;
 mod condvar;
+mod event;
 mod lazy_lock;
+pub mod mpmc;
+pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;
+pub mod oneshot;
 mod poison;
 mod queue;
 mod raw_mutex;
+mod raw_rwlock;
+mod rwlock;
+mod rwlock_guards;
+mod semaphore;
 
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
 
 pub use crate::baton::Baton;
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use event::Event;
 pub use lazy_lock::LazyLock;
 pub use mutex::{MappedMutexGuard, Mutex, MutexGuard};
 pub use once::{Once, OnceState};
 pub use once_lock::OnceLock;
+pub use rwlock::{MappedRwLockReadGuard, MappedRwLockWriteGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{AcquireError, Permit, Semaphore};

@@ -139,7 +139,7 @@ impl Once {
             return;
         }
         // Everybody is called at once, so nobody has to pass on anything.
-        match line.wait(0, Place::Back, (), None, || (), |_, (), _| ()) {
+        match line.wait(0, Place::Back, (), None, || (), |_| ()) {
             Waited::Called(()) | Waited::TimedOut(..) => {}
         }
     }

@@ -13,10 +13,10 @@
 //!   call:  takes the front out, under the lock, perhaps leaves something in its token; posts its baton after unlocking
 //! ```
 //!
-//! Whoever waits has been called, or gives up (its time is over, or it is unwound, being cancelled), and the lock decides
-//! which: who gives up takes its node out of the list. Where somebody has called it just then, there is nothing to
-//! take out, and the call is the waiter's to use, or to pass on. That is all that it takes for no wake-up to get lost, and
-//! no primitive can forget it, since [`Locked::wait`] asks for a function that does it.
+//! Whoever waits has been called, or gives up (its time is over, or it is cancelled), and the lock decides which: who gives
+//! up takes its node out of the list. Where somebody has called it just then, there is nothing to take out, and it has been
+//! called: it uses what it was given, and is unwound at its next suspension point, if it was cancelled. So nothing that was
+//! given gets lost, and there is nothing to pass on.
 //!
 //! The lock is one of threads, and held for some stores. Nobody waits, or calls a program's code, while holding it.
 //!
@@ -224,9 +224,9 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
     /// Waits in `list` until somebody calls, at most until `deadline`; if that has passed, not at all. It is a suspension
     /// point, and refused by `no_suspend` before anything was done.
     ///
-    /// `then` is called when the waiter is in the list, and the queue unlocked. `lost` is called when this is unwound:
-    /// the waiter is out of the list by then, and is told whether it had been called. It must not panic, nor drop a
-    /// program's values, as the queue is locked.
+    /// `then` is called when the waiter is in the list, and the queue unlocked. `gone` is called when the fiber was
+    /// cancelled, and is about to be unwound, with the waiter out of the list: what depends on who waits can be put right.
+    /// Neither may panic, and `gone` may not drop a program's values, as the queue is locked.
     pub(super) fn wait(
         self,
         list: usize,
@@ -234,7 +234,7 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         token: T,
         deadline: Option<Instant>,
         then: impl FnOnce(),
-        lost: impl FnOnce(&mut Locked<'_, S, T, N>, &mut T, bool),
+        gone: impl FnOnce(&mut Locked<'a, S, T, N>),
     ) -> Waited<'a, S, T, N> {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Waited::TimedOut(self, token);
@@ -253,29 +253,24 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         let mut leaving = Leaving {
             queue,
             node: &node,
-            lost: Some(lost),
+            is_linked: true,
         };
         drop(inner);
         drop(called);
         then();
-        let is_called = match deadline {
-            None => {
-                node.baton.wait();
-                true
+        if node.baton.wait_until_cancelled(deadline) {
+            leaving.is_linked = false;
+        } else if let Some(mut locked) = leaving.leave() {
+            drop(leaving);
+            if deadline.is_none_or(|deadline| deadline > Instant::now()) {
+                gone(&mut locked);
+                drop(locked);
+                about_to_wait();
+                unreachable!("a wait that is neither called nor over was cancelled");
             }
-            Some(deadline) => node.baton.wait_deadline(deadline),
-        };
-        leaving.lost = None;
-        drop(leaving);
-        if !is_called {
-            let mut locked = queue.lock();
-            // SAFETY: this queue's, and the lock is held.
-            if unsafe { locked.inner.unlink(NonNull::from(&node)) } {
-                return Waited::TimedOut(locked, node.into_token());
-            }
-            drop(locked);
-            node.baton.wait_to_the_end(); // for somebody who is on the way between unlocking and posting
+            return Waited::TimedOut(locked, node.into_token());
         }
+        drop(leaving);
         Waited::Called(node.into_token())
     }
 
@@ -402,34 +397,34 @@ impl<T> Drop for Chain<T> {
     }
 }
 
-/// While this lives, a node of the frame may be in a list. Dropped by unwinding, it takes the node out.
-struct Leaving<'a, S, T, F, const N: usize>
-where
-    F: FnOnce(&mut Locked<'_, S, T, N>, &mut T, bool),
-{
+/// While this lives, a node of the frame may be in a list.
+struct Leaving<'a, 'n, S, T, const N: usize> {
     queue: &'a Queue<S, T, N>,
-    node: &'a Node<T>,
-    /// `None` if it was not unwound.
-    lost: Option<F>,
+    node: &'n Node<T>,
+    is_linked: bool,
 }
 
-impl<S, T, F, const N: usize> Drop for Leaving<'_, S, T, F, N>
-where
-    F: FnOnce(&mut Locked<'_, S, T, N>, &mut T, bool),
-{
-    fn drop(&mut self) {
-        let Some(lost) = self.lost.take() else { return };
+impl<'a, S, T, const N: usize> Leaving<'a, '_, S, T, N> {
+    /// Takes the node out of its list; `None` if it was called, and has been posted.
+    fn leave(&mut self) -> Option<Locked<'a, S, T, N>> {
+        self.is_linked = false;
         let mut locked = self.queue.lock();
-        // SAFETY: this queue's, and the lock is held.
-        let is_called = !unsafe { locked.inner.unlink(NonNull::from(self.node)) };
-        if is_called {
-            drop(locked);
-            self.node.baton.wait_to_the_end();
-            locked = self.queue.lock();
+        // SAFETY: this queue's, alive, and the lock is held.
+        if unsafe { locked.inner.unlink(NonNull::from(self.node)) } {
+            return Some(locked);
         }
-        // SAFETY: out of the list, and posted if it was called, so it is its frame's.
-        let token = unsafe { &mut *self.node.token.get() };
-        lost(&mut locked, token.as_mut().expect("nobody takes it"), is_called);
+        drop(locked);
+        self.node.baton.wait_to_the_end(); // for somebody who is on the way between unlocking and posting
+        None
+    }
+}
+
+impl<S, T, const N: usize> Drop for Leaving<'_, '_, S, T, N> {
+    fn drop(&mut self) {
+        if self.is_linked {
+            // Nothing unwinds out of a wait like this. If something did, the node must not stay.
+            drop(self.leave());
+        }
     }
 }
 

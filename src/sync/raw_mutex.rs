@@ -107,9 +107,8 @@ impl RawMutex {
                 self.update_queued(&line);
                 return true;
             }
-            let lost =
-                |line: &mut Locked<'_, Line, Waiter>, waiter: &mut Waiter, called| self.lost(line, waiter, called);
-            match line.wait(0, place, waiter, deadline, || (), lost) {
+            let gone = |line: &mut Locked<'_, Line, Waiter>| self.update_queued(line);
+            match line.wait(0, place, waiter, deadline, || (), gone) {
                 Waited::Called(waiter) if waiter.handed_over => return true,
                 Waited::Called(_) => {
                     line = self.line.lock();
@@ -170,17 +169,5 @@ impl RawMutex {
         }
         let queued = if line.is_empty(0) { 0 } else { QUEUED };
         self.state.store(queued, Ordering::Release);
-    }
-
-    /// One that waited was unwound: it uses its call for somebody else.
-    fn lost(&self, line: &mut Locked<'_, Line, Waiter>, waiter: &mut Waiter, called: bool) {
-        if waiter.handed_over {
-            self.release(line);
-            return;
-        }
-        if called {
-            line.on_its_way = self.state.load(Ordering::Relaxed) & LOCKED == 0 && line.call(0).is_some();
-        }
-        self.update_queued(line);
     }
 }

@@ -112,6 +112,7 @@ fn who_is_cancelled_while_it_takes_the_lock_again_passes_it_on() {
         let guard = shelf.items.lock().unwrap();
         fiber::yield_now(); // the first waits for the lock now
         first.cancel();
+        fiber::yield_now();
         drop(guard);
         assert_eq!(second.join().unwrap(), 3);
         assert!(first.join().unwrap_err().is::<Cancelled>());

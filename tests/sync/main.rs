@@ -4,10 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod channels;
 mod condvar;
 mod mutex;
 mod once;
 mod refused;
+mod rwlock;
 
 use std::thread;
 use std::time::Duration;
