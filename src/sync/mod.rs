@@ -16,6 +16,7 @@
 //! - Waiting allocates nothing.
 
 mod barrier;
+pub mod broadcast;
 mod channel;
 mod condvar;
 mod event;
@@ -32,7 +33,10 @@ mod raw_mutex;
 mod raw_rwlock;
 mod rwlock;
 mod rwlock_guards;
+#[doc(hidden)]
+pub mod select;
 mod semaphore;
+pub mod watch;
 
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
 

@@ -91,6 +91,9 @@ impl<T> OnceLock<T> {
     ///
     /// # Errors
     /// With the value that there was, and `value`.
+    ///
+    /// # Panics
+    /// As [`get_or_init`](OnceLock::get_or_init).
     #[inline]
     pub fn try_insert(&self, value: T) -> Result<&T, (&T, T)> {
         let mut value = Some(value);
@@ -149,6 +152,9 @@ impl<T> OnceLock<T> {
     ///
     /// # Errors
     /// That of `f`; the value is not set then.
+    ///
+    /// # Panics
+    /// If `f` does.
     pub fn get_mut_or_try_init<F, E>(&mut self, f: F) -> Result<&mut T, E>
     where
         F: FnOnce() -> Result<T, E>,

@@ -138,11 +138,6 @@ impl<S, T, const N: usize> Queue<S, T, N> {
             queue: self,
         }
     }
-
-    /// What nobody else can reach.
-    pub(super) fn get_mut(&mut self) -> &mut S {
-        &mut self.0.get_mut().unwrap_or_else(PoisonError::into_inner).state
-    }
 }
 
 /// The queue while it is locked. Whoever was called in this time goes on when it is unlocked.
@@ -194,8 +189,10 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
                 .is_none_or(|(choice, which)| choice.choose(*which));
             self.called.push(node, is_chosen);
             if is_chosen {
-                // SAFETY: alive, as above; and whoever has called it is us.
-                return unsafe { &mut *node.as_ref().token.get() }.as_mut();
+                // SAFETY: alive, as above.
+                let token = unsafe { node.as_ref() }.token.get();
+                // SAFETY: whoever has called it is us.
+                return unsafe { &mut *token }.as_mut();
             }
         }
     }
@@ -293,9 +290,11 @@ impl<S, T, const N: usize> Inner<S, T, N> {
     /// `node` is new, and will be kept as the invariant demands.
     unsafe fn link(&mut self, node: NonNull<Node<T>>, place: Place) {
         // SAFETY: the caller's promise.
-        let links = unsafe { &mut *node.as_ref().links.get() };
-        // SAFETY: as above.
-        let list = unsafe { *node.as_ref().list.get() }.expect("it is new");
+        let links = unsafe { links_of(node) };
+        // SAFETY: the caller's promise.
+        let list = unsafe { node.as_ref() }.list.get();
+        // SAFETY: the lock is held.
+        let list = unsafe { *list }.expect("it is new");
         let list = &mut self.lists[list];
         match place {
             Place::Back => links.prev = list.back.replace(node),
@@ -303,9 +302,9 @@ impl<S, T, const N: usize> Inner<S, T, N> {
         }
         match (links.prev, links.next) {
             // SAFETY: in the list, and the lock is held.
-            (Some(prev), _) => unsafe { (*prev.as_ref().links.get()).next = Some(node) },
+            (Some(prev), _) => unsafe { links_of(prev) }.next = Some(node),
             // SAFETY: as above.
-            (_, Some(next)) => unsafe { (*next.as_ref().links.get()).prev = Some(node) },
+            (_, Some(next)) => unsafe { links_of(next) }.prev = Some(node),
             (None, None) => (list.front, list.back) = (Some(node), Some(node)),
         }
     }
@@ -326,16 +325,25 @@ impl<S, T, const N: usize> Inner<S, T, N> {
         let (prev, next) = (links.prev.take(), links.next.take());
         match prev {
             // SAFETY: in the list, and the lock is held.
-            Some(prev) => unsafe { (*prev.as_ref().links.get()).next = next },
+            Some(prev) => unsafe { links_of(prev) }.next = next,
             None => self.lists[list].front = next,
         }
         match next {
             // SAFETY: as above.
-            Some(next) => unsafe { (*next.as_ref().links.get()).prev = prev },
+            Some(next) => unsafe { links_of(next) }.prev = prev,
             None => self.lists[list].back = prev,
         }
         true
     }
+}
+
+/// # Safety
+/// The node is alive, the lock is held or the caller has called it, and nobody else here looks at its links.
+unsafe fn links_of<'a, T>(node: NonNull<Node<T>>) -> &'a mut Links<T> {
+    // SAFETY: the caller's promise.
+    let links = unsafe { node.as_ref() }.links.get();
+    // SAFETY: the caller's promise.
+    unsafe { &mut *links }
 }
 
 impl<T> Node<T> {
@@ -379,7 +387,7 @@ impl<T> Drop for Chain<T> {
         let (mut ahead, mut rest) = (None, self.0.take());
         while let Some(node) = rest {
             // SAFETY: called by us and not posted, so alive and ours.
-            let links = unsafe { &mut *node.as_ref().links.get() };
+            let links = unsafe { links_of(node) };
             rest = std::mem::replace(&mut links.next, ahead);
             ahead = Some(node);
         }

@@ -109,10 +109,9 @@ fn a_message_in_the_hand_of_a_cancelled_receiver_is_received() {
                 let (theirs, list) = (receiver.clone(), Arc::clone(&got));
                 let waits = spawn(move || list.lock().unwrap().push(theirs.recv().unwrap()));
                 yield_often();
-                let sent = sender.send_timeout(2 * round, SOON);
+                _ = sender.send_timeout(2 * round, SOON);
                 waits.cancel();
                 drop(waits.join());
-                drop(sent);
                 if bound != Some(0) {
                     sender
                         .try_send(2 * round + 1)
@@ -163,7 +162,7 @@ fn each_message_goes_to_one_receiver() {
                 let (theirs, sum) = (receiver, &sum);
                 s.spawn(move || {
                     on_threads(2, |_| {
-                        _ = sum.fetch_add(theirs.iter().sum::<usize>(), Ordering::Relaxed)
+                        _ = sum.fetch_add(theirs.iter().sum::<usize>(), Ordering::Relaxed);
                     });
                 });
                 s.spawn(move || (1..=500).for_each(|n| sender.send(n).unwrap()));

@@ -6,10 +6,12 @@ mod support;
 
 mod channels;
 mod condvar;
+mod everybody;
 mod mutex;
 mod once;
 mod refused;
 mod rwlock;
+mod select;
 
 use std::thread;
 use std::time::Duration;
@@ -43,7 +45,7 @@ fn on_threads(n: usize, f: impl Fn(usize) + Send + Sync) {
     let on_threads = || {
         thread::scope(|s| {
             let f = &f;
-            (0..n).for_each(|i| _ = s.spawn(move || f(i)));
+            (0..n).for_each(|i| drop(s.spawn(move || f(i))));
         });
     };
     kapok::blocking(on_threads);

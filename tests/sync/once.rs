@@ -91,7 +91,7 @@ fn a_cancelled_initialiser_leaves_it_to_the_next() {
                             fiber::sleep(nap);
                             made.fetch_add(1, Ordering::Relaxed) + 1
                         };
-                        drop(timeout(random.micros_below(150), || cell.get_or_init(make)));
+                        _ = timeout(random.micros_below(150), || cell.get_or_init(make));
                     });
                 }
             });

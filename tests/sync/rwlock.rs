@@ -97,7 +97,7 @@ fn cancelling_loses_no_turn() {
                     let mut random = Random::new(seed ^ (workers as u64) << 32);
                     for _ in 0..50 {
                         let patience = random.micros_below(300);
-                        drop(timeout(patience, || visit(room, &mut random)));
+                        _ = timeout(patience, || visit(room, &mut random));
                     }
                 });
             }
@@ -215,7 +215,7 @@ fn no_more_than_there_are_permits() {
                     let mut random = Random::new(seed ^ (workers as u64) << 32);
                     for _ in 0..50 {
                         let (n, nap) = (1 + random.below(PERMITS), random.micros_below(50));
-                        drop(timeout(random.micros_below(400), || hold(n, &|| fiber::sleep(nap))));
+                        _ = timeout(random.micros_below(400), || hold(n, &|| fiber::sleep(nap)));
                     }
                 });
             }
@@ -268,7 +268,7 @@ fn an_event_lets_all_go() {
                     event.wait();
                     assert_eq!(after.load(Ordering::Relaxed), 1);
                 });
-                s.spawn(|| drop(timeout(SOON / 10, || event.wait())));
+                s.spawn(|| _ = timeout(SOON / 10, || event.wait()));
             }
             s.spawn(|| on_threads(2, |_| event.wait()));
             yield_often();
