@@ -81,19 +81,27 @@ impl Baton {
     /// # Panics
     /// If somebody else is waiting on this baton.
     pub fn wait(&self) {
-        let posted = self.wait_until(None, true);
+        let posted = self.wait_until(None, Cancelling::Unwinds);
         debug_assert!(posted, "a wait without a deadline ends with a post");
     }
 
     /// As [`wait`](Baton::wait), also in a fiber that is cancelled: for what has to be over before a frame may go.
     pub(crate) fn wait_to_the_end(&self) {
-        let posted = self.wait_until(None, false);
+        let posted = self.wait_until(None, Cancelling::Waits);
         debug_assert!(posted, "a wait without a deadline ends with a post");
     }
 
     /// As [`wait_deadline`](Baton::wait_deadline), also in a fiber that is cancelled.
     pub(crate) fn wait_to_the_end_until(&self, deadline: Instant) -> bool {
-        self.wait_until(Some(deadline), false)
+        self.wait_until(Some(deadline), Cancelling::Waits)
+    }
+
+    /// Waits until it has been posted, at most until `deadline`, or until the fiber is cancelled, which is not unwound:
+    /// that is left to the caller, who finds out first whether it has been called meanwhile. True if it was posted.
+    ///
+    /// After `false` it may be posted all the same, as after a time-out.
+    pub(crate) fn wait_until_cancelled(&self, deadline: Option<Instant>) -> bool {
+        self.wait_until(deadline, Cancelling::Ends)
     }
 
     /// Waits until it has been posted, at most for `timeout`; true if it was posted.
@@ -108,7 +116,7 @@ impl Baton {
             return self.try_wait();
         }
         // Further away than the clock can tell is for ever.
-        self.wait_until(Instant::now().checked_add(timeout), true)
+        self.wait_until(Instant::now().checked_add(timeout), Cancelling::Unwinds)
     }
 
     /// As [`wait_timeout`](Baton::wait_timeout), with a point in time.
@@ -119,7 +127,7 @@ impl Baton {
         if deadline <= Instant::now() {
             return self.try_wait();
         }
-        self.wait_until(Some(deadline), true)
+        self.wait_until(Some(deadline), Cancelling::Unwinds)
     }
 
     /// Whether it has been posted. Never waits.
@@ -156,10 +164,10 @@ impl Baton {
         }
     }
 
-    fn wait_until(&self, deadline: Option<Instant>, cancellable: bool) -> bool {
+    fn wait_until(&self, deadline: Option<Instant>, cancelling: Cancelling) -> bool {
         match self.state.load(Ordering::Acquire) {
             POSTED => {
-                if cancellable {
+                if cancelling == Cancelling::Unwinds {
                     checkpoint();
                 }
                 return true;
@@ -168,21 +176,26 @@ impl Baton {
             _ => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
         }
         let result = Worker::with_fiber(|here| match here {
-            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancellable),
+            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancelling),
             None => self.wait_in_thread(deadline),
         });
         match result {
             Ended::Posted => true,
-            Ended::TimedOut => false,
-            Ended::Cancelled => unreachable!("it was unwound"),
+            Ended::TimedOut | Ended::Cancelled => false,
             Ended::Occupied => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
         }
     }
 
-    fn wait_in_fiber(&self, worker: &Worker, fiber: FiberRef, deadline: Option<Instant>, cancellable: bool) -> Ended {
+    fn wait_in_fiber(
+        &self,
+        worker: &Worker,
+        fiber: FiberRef,
+        deadline: Option<Instant>,
+        cancelling: Cancelling,
+    ) -> Ended {
         // Without unwinding there is no way out of here but the post.
-        let cancellable = cancellable && UNWINDS;
-        if cancellable {
+        let cancellable = cancelling != Cancelling::Waits && UNWINDS;
+        if cancelling == Cancelling::Unwinds {
             worker.checkpoint(fiber);
         }
         let (wake_up, inbox) = worker.wake_up(fiber);
@@ -215,6 +228,9 @@ impl Baton {
         }
         match (ended, cut) {
             (Some(Ended::Cancelled), _) | (None, Some(Cut::Cancelled)) => {
+                if cancelling == Cancelling::Ends {
+                    return Ended::Cancelled;
+                }
                 worker.checkpoint(fiber);
                 unreachable!("a fiber whose wait was ended can be unwound")
             }
@@ -283,6 +299,17 @@ fn checkpoint() {
 /// What the baton's word is while `waiter` waits.
 fn address_of(waiter: &Waiter) -> usize {
     (&raw const *waiter).expose_provenance()
+}
+
+/// What becomes of a wait when its fiber is cancelled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cancelling {
+    /// The fiber is unwound.
+    Unwinds,
+    /// The wait ends, and says so.
+    Ends,
+    /// It goes on.
+    Waits,
 }
 
 /// How a wait ended.

@@ -89,6 +89,14 @@ impl<T> JoinHandle<T> {
     }
 }
 
+impl<T: 'static> JoinHandle<T> {
+    /// What waits until the fiber has ended, and leaves the result where it is.
+    pub(crate) fn wait_for_its_end(&self) -> Box<dyn FnOnce()> {
+        let packet = Arc::clone(&self.packet);
+        Box::new(move || packet.ended().wait())
+    }
+}
+
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         self.packet.detach();

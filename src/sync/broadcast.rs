@@ -1,0 +1,256 @@
+//! Channels in which every receiver gets every message.
+//!
+//! ```
+//! use kapok::sync::broadcast;
+//!
+//! kapok::run(|| {
+//!     let (sender, mut one) = broadcast::channel(16);
+//!     let mut other = sender.subscribe();
+//!     sender.send("hello").unwrap();
+//!     assert_eq!(one.recv(), Ok("hello"));
+//!     assert_eq!(other.recv(), Ok("hello"));
+//! })?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A channel keeps the last so many messages. Sending never waits: a receiver that is slower than that loses the oldest, and
+//! is told how many.
+//!
+//! # Cancelling
+//! Receiving is a suspension point. One that is cancelled has received nothing, and the next gets the same message.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::queue::{Place, Queue, Waited, checkpoint};
+
+pub use std::sync::mpsc::SendError;
+
+/// A channel that keeps the last `capacity` messages.
+///
+/// # Panics
+/// If that is 0.
+#[must_use]
+pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(
+        capacity > 0,
+        "kapok::sync::broadcast: a channel keeps one message or more"
+    );
+    let state = State {
+        kept: VecDeque::with_capacity(capacity.min(64)),
+        sent: 0,
+        receivers: 1,
+        no_senders: false,
+    };
+    let shared = Arc::new(Shared {
+        queue: Queue::new(state),
+        capacity,
+        senders: AtomicUsize::new(1),
+    });
+    let receiver = Receiver {
+        shared: Arc::clone(&shared),
+        next: 0,
+    };
+    (Sender(shared), receiver)
+}
+
+struct Shared<T> {
+    queue: Queue<State<T>, ()>,
+    capacity: usize,
+    senders: AtomicUsize,
+}
+
+struct State<T> {
+    /// The last messages: those with the numbers up to `sent`.
+    kept: VecDeque<Arc<T>>,
+    sent: u64,
+    receivers: usize,
+    no_senders: bool,
+}
+
+/// The side that sends. Its clones are for the same channel.
+pub struct Sender<T>(Arc<Shared<T>>);
+
+/// One that gets all messages that are sent from when it was made. A clone goes on from the same message.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    /// The number of the message that is next.
+    next: u64,
+}
+
+/// Why a receiver has not received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecvError {
+    /// It was too slow: so many messages are lost. The next is the oldest one that is kept.
+    Lagged(u64),
+    /// There is no message yet, or was none in time.
+    Empty,
+    /// There is no message, and all senders are gone.
+    Closed,
+}
+
+impl fmt::Display for RecvError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RecvError::Lagged(n) => write!(f, "{n} messages are lost, as they were not received in time"),
+            RecvError::Empty => f.write_str("receiving on an empty channel"),
+            RecvError::Closed => f.write_str("receiving on a closed channel"),
+        }
+    }
+}
+
+impl Error for RecvError {}
+
+impl<T> Sender<T> {
+    /// Sends a message to all receivers; tells how many there are. Never waits.
+    ///
+    /// # Errors
+    /// With the message, if there is no receiver.
+    pub fn send(&self, message: T) -> Result<usize, SendError<T>> {
+        let mut line = self.0.queue.lock();
+        if line.receivers == 0 {
+            drop(line);
+            return Err(SendError(message));
+        }
+        let is_full = line.kept.len() == self.0.capacity;
+        let oldest = is_full.then(|| line.kept.pop_front());
+        line.kept.push_back(Arc::new(message));
+        line.sent += 1;
+        line.call_all(0);
+        let receivers = line.receivers;
+        drop(line);
+        drop(oldest);
+        Ok(receivers)
+    }
+
+    /// A receiver of what is sent from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Receiver<T> {
+        let mut line = self.0.queue.lock();
+        line.receivers += 1;
+        Receiver {
+            shared: Arc::clone(&self.0),
+            next: line.sent,
+        }
+    }
+
+    /// How many receivers there are.
+    #[must_use]
+    pub fn receiver_count(&self) -> usize {
+        self.0.queue.lock().receivers
+    }
+}
+
+impl<T: Clone> Receiver<T> {
+    /// Receives the next message; waits until there is one.
+    ///
+    /// # Errors
+    /// [`RecvError::Lagged`], [`RecvError::Closed`].
+    ///
+    /// # Panics
+    /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
+    pub fn recv(&mut self) -> Result<T, RecvError> {
+        checkpoint();
+        self.recv_until(None)
+    }
+
+    /// As [`recv`](Receiver::recv), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv`](Receiver::recv); [`RecvError::Empty`] when the time is up.
+    ///
+    /// # Panics
+    /// As [`recv`](Receiver::recv).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvError> {
+        checkpoint();
+        // Further away than the clock can tell is for ever.
+        self.recv_until(Instant::now().checked_add(timeout))
+    }
+
+    /// Receives the next message if there is one.
+    ///
+    /// # Errors
+    /// As [`recv`](Receiver::recv); [`RecvError::Empty`] if there is none.
+    pub fn try_recv(&mut self) -> Result<T, RecvError> {
+        self.recv_until(Some(Instant::now()))
+    }
+
+    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<T, RecvError> {
+        loop {
+            let line = self.shared.queue.lock();
+            let oldest = line.sent - line.kept.len() as u64;
+            if self.next < oldest {
+                let lost = oldest - self.next;
+                self.next = oldest;
+                return Err(RecvError::Lagged(lost));
+            }
+            let place = usize::try_from(self.next - oldest).expect("no more than are kept");
+            if let Some(message) = line.kept.get(place).cloned() {
+                drop(line);
+                self.next += 1;
+                // A program's code, so not under the lock.
+                return Ok(Arc::unwrap_or_clone(message));
+            }
+            if line.no_senders {
+                return Err(RecvError::Closed);
+            }
+            match line.wait(0, Place::Back, (), deadline, || (), |_| ()) {
+                Waited::Called(()) => {}
+                Waited::TimedOut(..) => return Err(RecvError::Empty),
+            }
+        }
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Sender<T> {
+        self.0.senders.fetch_add(1, Ordering::Relaxed);
+        Sender(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Receiver<T> {
+        self.shared.queue.lock().receivers += 1;
+        Receiver {
+            shared: Arc::clone(&self.shared),
+            next: self.next,
+        }
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if self.0.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut line = self.0.queue.lock();
+            line.no_senders = true;
+            line.call_all(0);
+        }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut line = self.shared.queue.lock();
+        line.receivers -= 1;
+        let unread = (line.receivers == 0).then(|| std::mem::take(&mut line.kept));
+        drop(line);
+        drop(unread);
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}

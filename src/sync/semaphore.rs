@@ -1,0 +1,234 @@
+//! Permits, taken and given back one or several at a time.
+
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::queue::{Locked, Place, Queue, Waited, checkpoint};
+
+/// A number of permits, which those who need some wait for.
+///
+/// ```
+/// use kapok::sync::Semaphore;
+/// use std::sync::Arc;
+///
+/// kapok::run(|| {
+///     let at_most_two = Arc::new(Semaphore::new(2));
+///     for _ in 0..10 {
+///         let at_most_two = Arc::clone(&at_most_two);
+///         kapok::spawn(move || {
+///             let _permit = at_most_two.acquire().unwrap();
+///             // two of them are here at a time
+///         });
+///     }
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// Whoever comes while somebody waits goes to the end of the line, and the line is served in its order: one who waits for
+/// many permits is not overtaken by those who need few, so nobody waits for ever. It is Folly's `BatchSemaphore`,
+/// too: [`acquire_many`](Semaphore::acquire_many) and [`add`](Semaphore::add) are its `wait` and `signal`.
+///
+/// # Cancelling
+/// Acquiring is a suspension point. Who is cancelled there has no permits.
+pub struct Semaphore {
+    line: Queue<State, Wants>,
+}
+
+struct State {
+    permits: usize,
+    is_closed: bool,
+}
+
+/// What one that waits has in its token.
+struct Wants {
+    permits: usize,
+    /// It has them. It is called without, when the semaphore is closed.
+    has: bool,
+}
+
+type Line<'a> = Locked<'a, State, Wants>;
+
+/// Why a semaphore has given no permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcquireError {
+    /// There are not enough, or have not been in time.
+    NoPermits,
+    /// It was [closed](Semaphore::close).
+    Closed,
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AcquireError::NoPermits => "there are not enough permits",
+            AcquireError::Closed => "the semaphore is closed",
+        })
+    }
+}
+
+impl Error for AcquireError {}
+
+/// Permits that are given back when this is dropped.
+#[derive(Debug)]
+#[must_use = "if unused the permits are given back immediately"]
+#[clippy::has_significant_drop]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+}
+
+impl Semaphore {
+    /// A semaphore with that many permits.
+    #[must_use]
+    pub const fn new(permits: usize) -> Semaphore {
+        Semaphore {
+            line: Queue::new(State {
+                permits,
+                is_closed: false,
+            }),
+        }
+    }
+
+    /// Takes one permit; waits until there is one.
+    ///
+    /// # Errors
+    /// [`AcquireError::Closed`].
+    ///
+    /// # Panics
+    /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
+    pub fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
+        self.acquire_many(1)
+    }
+
+    /// Takes `n` permits at once; waits until there are as many.
+    ///
+    /// # Errors
+    /// [`AcquireError::Closed`].
+    ///
+    /// # Panics
+    /// As [`acquire`](Semaphore::acquire).
+    pub fn acquire_many(&self, n: usize) -> Result<Permit<'_>, AcquireError> {
+        checkpoint();
+        self.acquire_until(n, None)
+    }
+
+    /// Takes `n` permits if there are as many, and nobody waits.
+    ///
+    /// # Errors
+    /// [`AcquireError::NoPermits`], [`AcquireError::Closed`].
+    pub fn try_acquire(&self, n: usize) -> Result<Permit<'_>, AcquireError> {
+        self.take(&mut self.line.lock(), n)?;
+        Ok(self.permit(n))
+    }
+
+    /// As [`acquire_many`](Semaphore::acquire_many), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`AcquireError::NoPermits`] when the time is up; [`AcquireError::Closed`].
+    ///
+    /// # Panics
+    /// As [`acquire`](Semaphore::acquire).
+    pub fn try_acquire_for(&self, n: usize, timeout: Duration) -> Result<Permit<'_>, AcquireError> {
+        checkpoint();
+        // Further away than the clock can tell is for ever.
+        self.acquire_until(n, Instant::now().checked_add(timeout))
+    }
+
+    fn acquire_until(&self, n: usize, deadline: Option<Instant>) -> Result<Permit<'_>, AcquireError> {
+        let mut line = self.line.lock();
+        match self.take(&mut line, n) {
+            Err(AcquireError::NoPermits) => {}
+            Err(AcquireError::Closed) => return Err(AcquireError::Closed),
+            Ok(()) => return Ok(self.permit(n)),
+        }
+        let wants = Wants { permits: n, has: false };
+        match line.wait(0, Place::Back, wants, deadline, || (), settle) {
+            Waited::Called(wants) if wants.has => Ok(self.permit(n)),
+            Waited::Called(_) => Err(AcquireError::Closed),
+            Waited::TimedOut(mut line, _) => {
+                settle(&mut line);
+                Err(AcquireError::NoPermits)
+            }
+        }
+    }
+
+    fn take(&self, line: &mut Line<'_>, n: usize) -> Result<(), AcquireError> {
+        if line.is_closed {
+            return Err(AcquireError::Closed);
+        }
+        if !line.is_empty(0) || line.permits < n {
+            return Err(AcquireError::NoPermits);
+        }
+        line.permits -= n;
+        Ok(())
+    }
+
+    fn permit(&self, permits: usize) -> Permit<'_> {
+        Permit {
+            semaphore: self,
+            permits,
+        }
+    }
+
+    /// Adds permits. Never waits.
+    ///
+    /// # Panics
+    /// If there are more than a `usize` can tell then.
+    pub fn add(&self, n: usize) {
+        let mut line = self.line.lock();
+        let permits = line.permits.checked_add(n);
+        line.permits = permits.expect("a semaphore has no more permits than a usize can tell");
+        settle(&mut line);
+    }
+
+    /// How many permits are there now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.line.lock().permits
+    }
+
+    /// Has it give no permits any more: who waits, and who comes, gets an error.
+    pub fn close(&self) {
+        let mut line = self.line.lock();
+        line.is_closed = true;
+        line.call_all(0);
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.line.lock().is_closed
+    }
+}
+
+/// Gives those at the front what they want, as long as there is enough.
+fn settle(line: &mut Line<'_>) {
+    while let Some(left) = line.front(0).and_then(|wants| line.permits.checked_sub(wants.permits)) {
+        line.permits = left;
+        line.call(0).expect("there is a front").has = true;
+    }
+}
+
+impl Permit<'_> {
+    /// Keeps the permits for good: they are not given back.
+    pub fn forget(mut self) {
+        self.permits = 0;
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        if self.permits > 0 {
+            self.semaphore.add(self.permits);
+        }
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("available", &self.available())
+            .finish_non_exhaustive()
+    }
+}
