@@ -236,7 +236,7 @@ fn the_end_comes_with_the_data_that_is_before_it() {
 fn a_refused_connect_says_why() {
     let queue = Kqueue::new().unwrap();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let socket = crate::sys::socket::stream_socket(&address).unwrap();
+    let socket = crate::sys::socket::internet_socket(&address, libc::SOCK_STREAM).unwrap();
     let connect = crate::sys::socket::connect(socket.as_raw_fd(), &address.into());
     assert_eq!(errno_of(connect), Some(libc::EINPROGRESS));
     let events = kevent_of(&queue, &[write_of(&socket, EV_ADD | EV_CLEAR)], 8, SOON).unwrap();
