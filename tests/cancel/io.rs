@@ -10,12 +10,12 @@ use kapok::net::{TcpListener, TcpStream};
 use kapok::{CancelToken, Cancelled, Elapsed, fiber, fs, is_cancelled, spawn, timeout};
 
 use crate::points::{alone_in, connection, fill};
-use crate::support::{OnDrop, Random, run};
+use crate::support::{OnDrop, Random, run_on_one};
 use crate::{FOREVER, SOON};
 
 #[test]
 fn a_buffer_is_the_callers_again() {
-    run(|| {
+    run_on_one(|| {
         let (mut stream, mut peer) = connection();
         for round in 0..50_u8 {
             let mut buf = [round; 256];
@@ -33,7 +33,7 @@ fn a_buffer_is_the_callers_again() {
 /// The memory is somebody else's as soon as the time is up. `ci/asan.sh` looks on.
 #[test]
 fn a_buffer_may_be_freed_when_the_time_is_up() {
-    run(|| {
+    run_on_one(|| {
         let (mut stream, mut peer) = connection();
         for round in 0..50_u8 {
             let mut buf = vec![round; 4096];
@@ -51,7 +51,7 @@ fn a_buffer_may_be_freed_when_the_time_is_up() {
 
 #[test]
 fn no_byte_is_lost_by_reading_in_time_or_not() {
-    run(|| {
+    run_on_one(|| {
         let (mut stream, mut peer) = connection();
         let sent = Random::new(5).bytes(4000);
         let bytes = sent.clone();
@@ -82,7 +82,7 @@ fn no_byte_is_lost_by_reading_in_time_or_not() {
 
 #[test]
 fn a_write_is_told_or_has_not_been() {
-    run(|| {
+    run_on_one(|| {
         let (stream, mut peer) = connection();
         let told = AtomicUsize::new(0);
         // One that stops in the middle: each of its writes was told.
@@ -103,7 +103,7 @@ fn a_write_is_told_or_has_not_been() {
 
 #[test]
 fn who_stands_in_line_leaves_it() {
-    run(|| {
+    run_on_one(|| {
         let (stream, mut peer) = connection();
         let stream = Arc::new(stream);
         let readers: Vec<_> = (0..5)
@@ -134,7 +134,7 @@ fn who_stands_in_line_leaves_it() {
 
 #[test]
 fn reader_and_writer_of_one_socket_are_two() {
-    run(|| {
+    run_on_one(|| {
         let (stream, peer) = connection();
         let stream = Arc::new(stream);
         let theirs = Arc::clone(&stream);
@@ -183,7 +183,7 @@ fn no_connection_is_lost_by_accepting_in_time_or_not() {
 
 #[test]
 fn a_listener_serves_the_next_one() {
-    run(|| {
+    run_on_one(|| {
         let listener = Arc::new(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let acceptors: Vec<_> = (0..3)
             .map(|_| {
@@ -206,7 +206,7 @@ fn a_listener_serves_the_next_one() {
 
 #[test]
 fn a_read_that_was_done_is_told_before_the_fiber_ends() {
-    run(|| {
+    run_on_one(|| {
         let (mut stream, mut peer) = connection();
         let token = CancelToken::new();
         let theirs = token.clone();
@@ -237,7 +237,7 @@ fn a_read_that_was_done_is_told_before_the_fiber_ends() {
 
 #[test]
 fn a_file_is_everybodys_again() {
-    run(|| {
+    run_on_one(|| {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         let file = Arc::new(
@@ -272,7 +272,7 @@ fn a_file_is_everybodys_again() {
 
 #[test]
 fn turns_with_a_file_go_on_whatever_is_cancelled() {
-    run(|| {
+    run_on_one(|| {
         let file = Arc::new(fs::File::from(tempfile::tempfile().unwrap()));
         let mut random = Random::new(11);
         let fibers: Vec<_> = (0..200)
@@ -296,7 +296,7 @@ fn turns_with_a_file_go_on_whatever_is_cancelled() {
 
 #[test]
 fn a_destructor_does_not_keep_the_thread_waiting_for_the_peer() {
-    run(|| {
+    run_on_one(|| {
         let (stream, peer) = connection();
         let fiber = spawn(move || {
             let failed = std::cell::Cell::new(None);

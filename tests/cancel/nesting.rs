@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use kapok::coroutine::Coroutine;
 use kapok::{CancelToken, Cancelled, Elapsed, deadline, fiber, is_cancelled, shield, timeout};
 
-use crate::support::{CountsDrops, child, panics, run, says};
+use crate::support::{CountsDrops, child, panics, run_on_one, says};
 use crate::{FOREVER, SOON};
 
 #[test]
 fn what_is_in_time_gives_its_value() {
-    run(|| {
+    run_on_one(|| {
         assert_eq!(timeout(FOREVER, || 7), Ok(7));
         assert_eq!(timeout(Duration::MAX, fiber::yield_now), Ok(()));
         assert_eq!(deadline(Instant::now() + FOREVER, || "text"), Ok("text"));
@@ -25,7 +25,7 @@ fn what_is_in_time_gives_its_value() {
 
 #[test]
 fn what_takes_too_long_is_unwound_and_not_early() {
-    run(|| {
+    run_on_one(|| {
         let drops = AtomicUsize::new(0);
         let begin = Instant::now();
         let outcome = timeout(Duration::from_millis(5), || {
@@ -42,7 +42,7 @@ fn what_takes_too_long_is_unwound_and_not_early() {
 
 #[test]
 fn a_value_that_comes_late_is_given_all_the_same() {
-    run(|| {
+    run_on_one(|| {
         assert_eq!(timeout(SOON, || shield(|| fiber::sleep(SOON * 5))), Ok(()));
         let computed = timeout(SOON, || std::thread::sleep(SOON * 5));
         assert_eq!(computed, Ok(()));
@@ -51,7 +51,7 @@ fn a_value_that_comes_late_is_given_all_the_same() {
 
 #[test]
 fn a_deadline_that_has_passed_ends_the_first_wait() {
-    run(|| {
+    run_on_one(|| {
         for at in [Instant::now(), Instant::now() - SOON] {
             let reached = Cell::new(false);
             let outcome = deadline(at, || {
@@ -72,7 +72,7 @@ fn a_deadline_that_has_passed_ends_the_first_wait() {
 
 #[test]
 fn the_nearest_deadline_wins() {
-    run(|| {
+    run_on_one(|| {
         // The inner one is earlier: the outer goes on.
         let outcome = timeout(FOREVER, || {
             assert_eq!(timeout(SOON, || fiber::sleep(FOREVER)), Err(Elapsed));
@@ -114,7 +114,7 @@ fn many_deep_the_right_one_ends() {
         timeout(time, || nest(depth - 1, due))?.map_err(|_| Elapsed)?;
         Ok(depth)
     }
-    run(|| {
+    run_on_one(|| {
         for due in [1, 2, 30, 59, 60] {
             // The function within the one that is due is unwound; that one's `?` goes on outwards as an error.
             assert_eq!(nest(60, due), Err(Elapsed));
@@ -125,7 +125,7 @@ fn many_deep_the_right_one_ends() {
 
 #[test]
 fn what_was_caught_comes_again_at_the_next_point() {
-    run(|| {
+    run_on_one(|| {
         let count = Cell::new(0);
         let token = CancelToken::new();
         let outcome = token.run(|| {
@@ -147,7 +147,7 @@ fn what_was_caught_comes_again_at_the_next_point() {
 
 #[test]
 fn somebody_elses_payload_is_not_mistaken() {
-    run(|| {
+    run_on_one(|| {
         let fiber = kapok::spawn(fiber::park);
         fiber.cancel();
         let payload = fiber.join().unwrap_err();
@@ -160,7 +160,7 @@ fn somebody_elses_payload_is_not_mistaken() {
 
 #[test]
 fn a_panic_goes_through_what_was_cancelled() {
-    run(|| {
+    run_on_one(|| {
         let sentence = panics(|| timeout(Duration::ZERO, || panic!("by itself")));
         says(&sentence, &["by itself"]);
         let token = CancelToken::new();
@@ -171,7 +171,7 @@ fn a_panic_goes_through_what_was_cancelled() {
 
 #[test]
 fn a_token_cancels_whoever_is_inside_and_whoever_comes() {
-    run(|| {
+    run_on_one(|| {
         let token = CancelToken::new();
         let fibers: Vec<_> = (0..10)
             .map(|i| {
@@ -197,7 +197,7 @@ fn a_token_cancels_whoever_is_inside_and_whoever_comes() {
 
 #[test]
 fn a_token_in_itself_ends_at_the_innermost() {
-    run(|| {
+    run_on_one(|| {
         let token = CancelToken::new();
         let outcome = token.run(|| {
             token.cancel();
@@ -209,7 +209,7 @@ fn a_token_in_itself_ends_at_the_innermost() {
 
 #[test]
 fn a_shield_keeps_out_what_is_around_and_not_what_is_inside() {
-    run(|| {
+    run_on_one(|| {
         let steps = Cell::new(0);
         let outcome = timeout(SOON, || {
             shield(|| {
@@ -230,7 +230,7 @@ fn a_shield_keeps_out_what_is_around_and_not_what_is_inside() {
 
 #[test]
 fn a_shield_opened_when_it_is_too_late_already() {
-    run(|| {
+    run_on_one(|| {
         let said_goodbye = Cell::new(false);
         let outcome = timeout(Duration::ZERO, || {
             let payload = catch_unwind(|| fiber::sleep(FOREVER)).unwrap_err();
@@ -249,7 +249,7 @@ fn a_shield_opened_when_it_is_too_late_already() {
 
 #[test]
 fn a_panic_leaves_a_shield_in_order() {
-    run(|| {
+    run_on_one(|| {
         let token = CancelToken::new();
         let outcome = token.run(|| {
             token.cancel();
@@ -273,7 +273,7 @@ fn on_plain_threads() {
 
 #[test]
 fn a_coroutine_in_a_fiber_cannot_hold_a_frame_open() {
-    run(|| {
+    run_on_one(|| {
         let mut within = Coroutine::<(), (), String>::new(|_, ()| panics(|| timeout(FOREVER, || ()))).unwrap();
         let kapok::coroutine::CoroutineState::Complete(sentence) = within.resume(()) else {
             unreachable!("it does not suspend itself")
@@ -296,7 +296,7 @@ fn nothing_is_printed() {
         &child::path(module_path!(), "nothing_is_printed"),
         |_| (),
         || {
-            run(|| {
+            run_on_one(|| {
                 timeout(SOON, || fiber::sleep(FOREVER)).unwrap_err();
                 let fiber = kapok::spawn(fiber::park);
                 fiber.cancel();

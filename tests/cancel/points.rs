@@ -10,12 +10,12 @@ use kapok::net::{TcpListener, TcpStream};
 use kapok::sync::Baton;
 use kapok::{CancelToken, Cancelled, cancel, fiber, fs, spawn, timeout};
 
-use crate::support::{child, run};
+use crate::support::{child, run_on_one};
 use crate::{FOREVER, SOON};
 
 /// Runs `f` in a runtime in a process of its own, whose descriptors can be counted.
 pub(crate) fn alone_in(module: &str, test: &str, f: impl FnOnce()) {
-    if let Some(ended) = child::alone(&child::path(module, test), |_| (), || run(f)) {
+    if let Some(ended) = child::alone(&child::path(module, test), |_| (), || run_on_one(f)) {
         ended.success();
     }
 }
@@ -61,7 +61,7 @@ fn is_a_point(name: &str, waits: impl Fn() + Send + Sync + Clone + 'static) {
 
 #[test]
 fn sleeping_and_waiting() {
-    run(|| {
+    run_on_one(|| {
         is_a_point("sleep", || fiber::sleep(FOREVER));
         is_a_point("sleep for ever", || fiber::sleep(Duration::MAX));
         is_a_point("sleep_until", || fiber::sleep_until(Instant::now() + FOREVER));
@@ -112,7 +112,7 @@ fn sleeping_and_waiting() {
 
 #[test]
 fn sockets() {
-    run(|| {
+    run_on_one(|| {
         let (one, other) = connection();
         let (one, other) = (Arc::new(one), Arc::new(other));
         let stream = Arc::clone(&one);
@@ -182,7 +182,7 @@ fn socket_with_full_queue() -> ((std::net::TcpListener, Vec<std::net::TcpStream>
 
 #[test]
 fn blocking_is_waited_for_and_tells_its_result() {
-    run(|| {
+    run_on_one(|| {
         let calls = AtomicUsize::new(0);
         let token = CancelToken::new();
         let outcome = token.run(|| {
@@ -236,7 +236,7 @@ fn files() {
 
 #[test]
 fn what_never_waits_is_no_point() {
-    run(|| {
+    run_on_one(|| {
         let token = CancelToken::new();
         let (mut stream, mut peer) = connection();
         stream.set_nonblocking(true).unwrap();
