@@ -4,4 +4,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo bench --bench fibers -- --test
+cargo bench --bench sync -- --test
 cargo bench --bench servers -- --test

@@ -32,6 +32,14 @@ pub struct Once {
     line: Queue<(), ()>,
 }
 
+/// As [`std::sync::ONCE_INIT`], for code that has been there for long.
+#[deprecated(note = "use `Once::new()` instead")]
+#[expect(
+    clippy::declare_interior_mutable_const,
+    reason = "as std has it: each use is a new one"
+)]
+pub const ONCE_INIT: Once = Once::new();
+
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 

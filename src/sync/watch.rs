@@ -128,6 +128,16 @@ impl<T> Receiver<T> {
         Arc::clone(&self.shared.queue.lock().value)
     }
 
+    /// As [`borrow`](Receiver::borrow), and has seen it: the next change is one to another value. After
+    /// [`changed`](Receiver::changed), `borrow` may give a value that is newer than the change, which then counts as
+    /// a change once more.
+    #[must_use]
+    pub fn borrow_and_update(&mut self) -> Arc<T> {
+        let line = self.shared.queue.lock();
+        self.seen = line.version;
+        Arc::clone(&line.value)
+    }
+
     /// A clone of the value as it is.
     #[must_use]
     pub fn get(&self) -> T
