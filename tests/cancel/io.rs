@@ -118,17 +118,16 @@ fn who_stands_in_line_leaves_it() {
                 reader
             })
             .collect();
-        for i in [0, 2, 4] {
-            readers[i].cancel();
+        let [a, b, c, d, e] = readers.try_into().unwrap();
+        for cancelled in [a, c, e] {
+            cancelled.cancel();
+            assert!(cancelled.join().unwrap_err().is::<Cancelled>());
         }
-        fiber::sleep(SOON);
         peer.write_all(&[1, 3]).unwrap();
-        for (i, reader) in (0..).zip(readers) {
-            match reader.join() {
-                Ok(byte) => assert_eq!(byte, i),
-                Err(payload) => assert!(payload.is::<Cancelled>() && i % 2 == 0),
-            }
-        }
+        // On several workers either may have been the first in line.
+        let mut got = [b, d].map(|reader| reader.join().unwrap());
+        got.sort_unstable();
+        assert_eq!(got, [1, 3]);
     });
 }
 
@@ -192,12 +191,13 @@ fn a_listener_serves_the_next_one() {
             })
             .collect();
         fiber::yield_now();
-        acceptors[0].cancel();
-        acceptors[1].cancel();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let [a, b, c] = acceptors.try_into().unwrap();
-        assert!(a.join().unwrap_err().is::<Cancelled>());
-        assert!(b.join().unwrap_err().is::<Cancelled>());
+        for cancelled in [a, b] {
+            cancelled.cancel();
+            // On another worker it hears of that when it hears of it, perhaps after the connection has come.
+            assert!(cancelled.join().unwrap_err().is::<Cancelled>());
+        }
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         c.join().unwrap().unwrap();
         drop(stream);
         listener.close();

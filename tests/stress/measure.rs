@@ -3,7 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use crate::support::{all_is_closed_since, open_descriptors, show, skip};
+use kapok::stack::{self, Stats};
+
+use crate::support::{all_is_closed_since, open_descriptors, show};
 
 /// Counts the bytes that are in use.
 struct Counting;
@@ -33,23 +35,26 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many stacks of fibers that have ended a worker keeps for the next ones.
-pub(crate) const IDLE_STACKS: usize = 1024;
+/// How many stacks of one size that nobody uses keep their memory, at most: in the process, and with each worker.
+const IDLE_STACKS: usize = 1024;
+
+/// How many there may be of other sizes than the default: those for signals.
+const OTHER_SIZES: usize = 16;
 
 /// How many bytes may be in use more than before: threads of the pool for blocking work live on for a while, and so do the
 /// bells that they have rung.
 const BYTES: isize = 16 * 1024;
 
-/// How many stacks there may be more than expected: one that is in use, and those of threads that are just ending.
-const STACKS: usize = 16;
+/// What it takes to keep account of a place for a stack, whose mapping may be kept for a while, and of one that has memory.
+const BYTES_FOR_PLACE: usize = 16;
+const BYTES_FOR_IDLE: usize = 32;
 
 /// What a process has at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left {
     bytes: isize,
     descriptors: Option<usize>,
-    /// Of fibers.
-    stacks: Option<usize>,
+    stacks: Stats,
     /// Kilobytes of address space.
     mapped: Option<u64>,
 }
@@ -58,61 +63,48 @@ impl Left {
     pub(crate) fn now() -> Left {
         let bytes = IN_USE.load(Ordering::Relaxed);
         let descriptors = open_descriptors();
-        let stacks = stacks();
-        if stacks.is_none() {
-            skip("stacks are not counted: no /proc/self/maps", "KAPOK_REQUIRE_PROC");
-        }
         Left {
             bytes,
             descriptors,
-            stacks,
+            stacks: stack::stats(),
             mapped: mapped(),
         }
     }
 
-    /// Asserts that there are no more stacks than `limit`.
+    /// To be called by the only fiber that is left: asserts that the stacks of the others were given back.
     #[track_caller]
-    pub(crate) fn assert_stacks_at_most(&self, limit: usize) {
-        let Some(stacks) = self.stacks else { return };
+    pub(crate) fn assert_others_are_idle(&self, workers: usize) {
+        let Stats { in_use, pooled, .. } = self.stacks;
         show(&format!(
-            "{stacks} stacks when all fibers have ended, {} KiB mapped",
-            self.mapped.unwrap_or(0)
+            "{pooled} stacks have memory when all fibers have ended, {in_use} are in use"
         ));
-        assert!(stacks <= limit + STACKS, "{stacks} stacks, and {limit} may be kept");
+        // Each worker has one for signals; it may still be on that of the fiber that has ended last, and have yet to give
+        // back one that its pool had no room for.
+        assert!(in_use <= 1 + 3 * workers, "{in_use} stacks are in use");
+        let limit = (1 + workers) * IDLE_STACKS + OTHER_SIZES;
+        assert!(pooled <= limit, "{pooled} stacks, and {limit} may be kept");
     }
 
-    /// Asserts that nothing has come to what there was `before`.
+    /// Asserts that nothing has come to what there was `before`, but stacks that lie idle.
     #[track_caller]
     pub(crate) fn assert_no_more_than(&self, before: &Left) {
         let more = self.bytes - before.bytes;
         show(&format!(
-            "left over: {more} bytes; stacks {:?}, then {:?}; KiB mapped {:?}, then {:?}",
-            before.stacks, self.stacks, before.mapped, self.mapped
+            "left over: {more} bytes; {:?}; KiB mapped {:?}, then {:?}",
+            self.stacks, before.mapped, self.mapped
         ));
-        assert!(more <= BYTES, "{more} bytes are left over");
-        assert!(
-            self.stacks <= before.stacks.map(|stacks| stacks + STACKS),
-            "stacks are left over"
-        );
+        let Stats {
+            in_use,
+            pooled,
+            reserved,
+            ..
+        } = self.stacks;
+        assert_eq!(in_use, 0, "stacks are left over");
+        assert!(pooled <= IDLE_STACKS + OTHER_SIZES, "{pooled} stacks are kept");
+        let account = reserved / stack::DEFAULT_SIZE * BYTES_FOR_PLACE + IDLE_STACKS * BYTES_FOR_IDLE;
+        assert!(more <= BYTES + signed(account), "{more} bytes are left over");
         all_is_closed_since(before.descriptors);
     }
-}
-
-/// How many stacks of fibers are mapped: as many as there are guard pages that are not a thread's, which has two, one of them
-/// below the stack for its signals.
-fn stacks() -> Option<usize> {
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let threads = std::fs::read_dir("/proc/self/task").ok()?.count();
-    let guards = maps.lines().filter(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let range = words.next().and_then(|range| range.split_once('-'));
-        let (Some((low, high)), Some("---p")) = (range, words.next()) else {
-            return false;
-        };
-        let number = |text| u64::from_str_radix(text, 16).expect("an address");
-        number(high) - number(low) <= 64 * 1024
-    });
-    Some(guards.count().saturating_sub(2 * threads))
 }
 
 fn mapped() -> Option<u64> {

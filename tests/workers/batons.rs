@@ -33,7 +33,7 @@ fn ping_pong(workers: [usize; 2], rounds: usize) {
     assert_eq!(sides.map(|side| side.join().unwrap()), workers);
 }
 
-/// `KAPOK_ROUNDS` says how many rounds; 10 million are run by hand.
+/// `KAPOK_ROUNDS` says how many rounds; `ci/workers.sh` runs ten million.
 #[test]
 fn ping_pong_between_two_workers() {
     let rounds = std::env::var("KAPOK_ROUNDS").map_or(100_000, |text| text.parse().expect("a number"));
