@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1 KAPOK_REQUIRE_FAULTS=1
-for run in "1 epoll" "4 epoll" "2 io_uring" "4 io_uring"; do
+for run in "1 epoll" "4 io_uring"; do
     workers=${run% *} reactor=${run#* }
     echo "workers $workers, reactor $reactor:"
     KAPOK_WORKERS=$workers KAPOK_REACTOR=$reactor cargo test "$@"
