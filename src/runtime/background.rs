@@ -49,6 +49,17 @@ impl Runtime {
         Builder::new().build()
     }
 
+    /// What sets one up: workers, reactor, stacks, hooks. The same as [`Builder::new`].
+    ///
+    /// ```
+    /// let runtime = kapok::runtime::Runtime::builder().workers(1).build()?;
+    /// assert_eq!(runtime.handle().workers(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
     pub(super) fn start(settings: &Arc<Settings>) -> io::Result<Runtime> {
         let Background { crew, threads, ended } = threads::start(settings)?;
         Ok(Runtime {

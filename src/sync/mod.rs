@@ -13,7 +13,7 @@
 //! - While the thread is panicking, waiting blocks the thread.
 //! - Those who wait are served in the order in which they came; where something else may come in between, its page says how
 //!   often.
-//! - Waiting allocates nothing.
+//! - Waiting allocates nothing, but in `select!`.
 
 mod barrier;
 pub mod broadcast;
