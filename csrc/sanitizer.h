@@ -33,6 +33,13 @@ struct kapok_sanitized {
 /* As in <sanitizer/common_interface_defs.h>, which is not installed with every compiler that has the sanitizer. */
 void __sanitizer_start_switch_fiber(void **kept, const void *low, size_t size);
 void __sanitizer_finish_switch_fiber(void *kept, const void **left_low, size_t *left_size);
+void __asan_unpoison_memory_region(const volatile void *low, size_t size);
+
+/* Of the frames that have been on this stack before, if there were any, nothing is left. */
+static inline void kapok_sanitize_stack(const void *low, size_t size)
+{
+    __asan_unpoison_memory_region(low, size);
+}
 
 static inline void kapok_sanitize_fresh(struct kapok_sanitized *fresh, const void *low, size_t size)
 {
@@ -57,6 +64,12 @@ static inline void kapok_sanitize_arrived(const struct kapok_sanitized *self, st
 void *__tsan_get_current_fiber(void);
 void *__tsan_create_fiber(unsigned flags);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+
+static inline void kapok_sanitize_stack(const void *low, size_t size)
+{
+    (void)low;
+    (void)size;
+}
 
 static inline void kapok_sanitize_fresh(struct kapok_sanitized *fresh, const void *low, size_t size)
 {

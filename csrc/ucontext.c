@@ -54,6 +54,7 @@ static kapok_fcontext_t ucontext_make(void *sp, size_t size, kapok_entry_fn fn)
 
     if (self == NULL)
         return NULL;
+    KAPOK_SANITIZED(kapok_sanitize_stack((unsigned char *)sp - size, size);)
     self->as_suspended.head.state = KAPOK_FRESH(&ENGINE);
     self->fn = fn;
     self->low = (unsigned char *)sp - size;
