@@ -18,6 +18,7 @@
 mod barrier;
 pub mod broadcast;
 mod channel;
+mod channel_errors;
 mod condvar;
 mod event;
 mod lazy_lock;

@@ -23,7 +23,6 @@
 //! Those who wait, on either side, are served in the order in which they came. Cancelling does what it does with
 //! [`mpsc`](super::mpsc).
 
-use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -32,7 +31,8 @@ use std::time::{Duration, Instant};
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
 use super::channel::{Channel, Patience};
-use super::mpsc::{into_send_error, into_send_timeout_error, into_try_recv_error, into_try_send_error};
+pub use super::channel_errors::SendTimeoutError;
+use super::channel_errors::{into_send_error, into_send_timeout_error, into_try_recv_error, into_try_send_error};
 
 /// A channel without a bound: sending never waits.
 #[must_use]
@@ -49,15 +49,6 @@ pub fn sync_channel<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 fn with<T>(capacity: Option<usize>) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel::new(capacity));
     (Sender(Arc::clone(&channel)), Receiver(channel))
-}
-
-/// Why [`Sender::send_timeout`] has not sent, with the message.
-#[derive(PartialEq, Eq, Clone, Copy)]
-pub enum SendTimeoutError<T> {
-    /// The time was up.
-    Timeout(T),
-    /// All receivers are gone.
-    Disconnected(T),
 }
 
 /// The side that sends. Its clones are for the same channel.
@@ -320,28 +311,5 @@ impl<T> fmt::Debug for Sender<T> {
 impl<T> fmt::Debug for Receiver<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").finish_non_exhaustive()
-    }
-}
-
-impl<T> fmt::Debug for SendTimeoutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SendTimeoutError(..)")
-    }
-}
-
-impl<T> fmt::Display for SendTimeoutError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SendTimeoutError::Timeout(_) => "timed out waiting on send operation",
-            SendTimeoutError::Disconnected(_) => "sending on a disconnected channel",
-        })
-    }
-}
-
-impl<T> Error for SendTimeoutError<T> {}
-
-impl<T> From<SendError<T>> for SendTimeoutError<T> {
-    fn from(error: SendError<T>) -> SendTimeoutError<T> {
-        SendTimeoutError::Disconnected(error.0)
     }
 }

@@ -32,8 +32,10 @@ use std::time::{Duration, Instant};
 
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
-use super::channel::{Channel, NotSent, Patience};
-use super::mpmc::SendTimeoutError;
+use super::channel::{Channel, Patience};
+use super::channel_errors::{
+    SendTimeoutError, into_send_error, into_send_timeout_error, into_try_recv_error, into_try_send_error,
+};
 
 /// A channel without a bound: sending never waits.
 #[must_use]
@@ -124,33 +126,6 @@ impl<T> SyncSender<T> {
         self.0
             .send(t, Patience::at_most(timeout))
             .map_err(into_send_timeout_error)
-    }
-}
-
-pub(super) fn into_send_error<T>(error: NotSent<T>) -> SendError<T> {
-    match error {
-        NotSent::Disconnected(message) | NotSent::Full(message) => SendError(message),
-    }
-}
-
-pub(super) fn into_try_send_error<T>(error: NotSent<T>) -> TrySendError<T> {
-    match error {
-        NotSent::Full(message) => TrySendError::Full(message),
-        NotSent::Disconnected(message) => TrySendError::Disconnected(message),
-    }
-}
-
-pub(super) fn into_send_timeout_error<T>(error: NotSent<T>) -> SendTimeoutError<T> {
-    match error {
-        NotSent::Full(message) => SendTimeoutError::Timeout(message),
-        NotSent::Disconnected(message) => SendTimeoutError::Disconnected(message),
-    }
-}
-
-pub(super) fn into_try_recv_error(error: RecvTimeoutError) -> TryRecvError {
-    match error {
-        RecvTimeoutError::Timeout => TryRecvError::Empty,
-        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
     }
 }
 
