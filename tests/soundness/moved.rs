@@ -64,7 +64,9 @@ fn an_rc_out_of_a_thread_local_stays_on_its_thread() {
         COUNTER.set(Some(Rc::clone(&counter)));
         let stop = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&stop);
-        let fiber = spawn(move || {
+        let here = kapok::runtime::Handle::current().worker().unwrap();
+        let builder = fiber::Builder::new().worker(here);
+        let fiber = builder.spawn(move || {
             let counter = COUNTER.take().expect("it began on the thread that has it");
             let home = thread::current().id();
             for round in 0..40 {
@@ -74,6 +76,7 @@ fn an_rc_out_of_a_thread_local_stays_on_its_thread() {
             }
             ends.store(true, Ordering::SeqCst);
         });
+        let fiber = fiber.unwrap();
         let mut own = 0;
         while !stop.load(Ordering::SeqCst) {
             counter.set(counter.get() + 1);
