@@ -37,7 +37,7 @@ const GIVEN_UP: usize = usize::MAX - 1;
 ///     while !other.is_finished() {
 ///         kapok::select! {
 ///             recv(asked) -> question => if let Ok(question) = question { answer = question * 7 },
-///             send(answers, answer) -> sent => sent.unwrap(),
+///             send(answers, answer) -> sent => drop(sent), // when told, the other one goes
 ///             join(other) => {},
 ///             after(Duration::from_secs(60)) => panic!("nothing has come"),
 ///         }
