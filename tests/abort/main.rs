@@ -42,10 +42,15 @@ fn without_unwinding_cancelling_is_cooperative() {
         .arg(dir.path().join("Cargo.toml"))
         .env("CARGO_TARGET_DIR", &target)
         .env_remove("RUSTFLAGS"));
+    // The program is built without what stands in for a kqueue on Linux.
+    let has_no_such = cfg!(target_os = "linux") && std::env::var("KAPOK_REACTOR").is_ok_and(|name| name == "kqueue");
     for engine in kapok::Engine::available() {
-        let output = run(Command::new(target.join("debug/abort"))
-            .env("KAPOK_SWITCH", engine.name())
-            .env("KAPOK_WORKERS", "1"));
+        let mut program = Command::new(target.join("debug/abort"));
+        program.env("KAPOK_SWITCH", engine.name()).env("KAPOK_WORKERS", "1");
+        if has_no_such {
+            program.env_remove("KAPOK_REACTOR");
+        }
+        let output = run(&mut program);
         assert!(output.ends_with("all 7\n"), "{engine}: {output}");
     }
 }
