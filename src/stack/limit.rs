@@ -32,14 +32,18 @@ pub(super) fn explain(error: &io::Error, bytes: usize, step: Step) -> io::Error 
     io::Error::new(error.kind(), format!("{what} of {bytes} bytes: {error}{hint}"))
 }
 
+/// What a mapping may run into, the option of the shell's `ulimit` for it, and what it is a limit of.
+const LIMITS: &[(Resource, &str, &str)] = &[
+    #[cfg(not(target_os = "openbsd"))] // which has none
+    (libc::RLIMIT_AS, "-v", "of its address space, RLIMIT_AS"),
+    (libc::RLIMIT_DATA, "-d", "of its private memory, RLIMIT_DATA"),
+];
+
 fn lack_of_memory(step: Step) -> String {
     let mut hint = String::from("; the process is at a limit");
     if step == Step::Map {
-        for (resource, option, name) in [
-            (libc::RLIMIT_AS, "-v", "of its address space, RLIMIT_AS"),
-            (libc::RLIMIT_DATA, "-d", "of its private memory, RLIMIT_DATA"),
-        ] {
-            if let Some(bytes) = limit(resource) {
+        for (resource, option, name) in LIMITS {
+            if let Some(bytes) = limit(*resource) {
                 hint += &format!(" {name} = {bytes} bytes (raise it by ulimit {option}), or");
             }
         }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::guard::GuardKind;
 use super::{depot, pool};
-use crate::sys::{page_size, syscall};
+use crate::sys::page_size;
 
 /// What the stacks of the process take, all runtimes and coroutines together. See [`stats`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub fn stats() -> Stats {
 /// stack or give one back: about a millisecond for 10,000 stacks of the default size.
 ///
 /// # Errors
-/// What that call says.
+/// What that call says; `Unsupported` on OpenBSD, which does not tell.
 pub fn resident() -> io::Result<usize> {
     /// Pages to ask about at a time.
     const CHUNK: usize = 1 << 16;
@@ -63,12 +63,27 @@ pub fn resident() -> io::Result<usize> {
     depot::each_mapping(|base, bytes| {
         for offset in (0..bytes).step_by(CHUNK * page_size()) {
             let len = (bytes - offset).min(CHUNK * page_size());
-            let address = base.as_ptr().wrapping_add(offset).cast();
-            // `pages` has a byte for each page, and the mapping stays for as long as this is called.
-            syscall!(mincore(address, len, pages.as_mut_ptr().cast()))?;
+            let start = base.as_ptr().wrapping_add(offset);
+            ask_kernel(start, len, &mut pages)?;
             count += pages[..len / page_size()].iter().filter(|page| **page & 1 == 1).count();
         }
         Ok(())
     })?;
     Ok(count * page_size())
+}
+
+/// Says of each page of a mapping whether it is in memory, in its byte of `pages`.
+#[cfg(not(target_os = "openbsd"))]
+fn ask_kernel(start: *mut u8, len: usize, pages: &mut [u8]) -> io::Result<()> {
+    assert!(len <= pages.len() * page_size());
+    // There is a byte for each page, and nobody unmaps them meanwhile; if somebody did, the call would fail.
+    crate::sys::syscall!(mincore(start.cast(), len, pages.as_mut_ptr().cast())).map(drop)
+}
+
+#[cfg(target_os = "openbsd")]
+fn ask_kernel(_: *mut u8, _: usize, _: &mut [u8]) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "OpenBSD does not tell what of a mapping is in memory",
+    ))
 }
