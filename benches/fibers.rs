@@ -94,7 +94,11 @@ fn main() {
         println!();
     }
     if is_wanted("closures of 10 µs") {
-        spread_of_closures(rounds, if quick { 2_000 } else { 100_000 });
+        if quick {
+            spread_of_closures(1, 2_000);
+        } else {
+            spread_of_closures(3, 1_000_000);
+        }
     }
 }
 
