@@ -404,11 +404,17 @@ fn bounds_that_come_and_go_lose_no_work() {
 fn work_that_waits_for_work_needs_a_thread_for_each() {
     child::undisturbed("work_that_waits_for_work_needs_a_thread_for_each", || {
         run(|| {
-            // The one waits for what the other brings about, which stands in line behind it.
+            // The one waits for what the other brings about, which is begun when the first one has its thread.
             let game = |patience: Duration| {
-                let baton = Arc::new(Baton::new());
-                let poster = Arc::clone(&baton);
-                let waits = spawn(move || blocking(|| baton.wait_timeout(patience)));
+                let (began, baton) = (Arc::new(Baton::new()), Arc::new(Baton::new()));
+                let (begins, poster) = (Arc::clone(&began), Arc::clone(&baton));
+                let waits = spawn(move || {
+                    blocking(|| {
+                        begins.post();
+                        baton.wait_timeout(patience)
+                    })
+                });
+                began.wait();
                 let posts = spawn(move || blocking(|| poster.post()));
                 posts.join().unwrap();
                 waits.join().unwrap()
