@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "hands buffers to operations by address")]
 
 use std::io;
+use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use crate::reactor::{Kind, Op, Outcome, Source};
@@ -42,6 +43,27 @@ pub(crate) unsafe fn perform(source: Source, kind: Kind, patience: Patience) -> 
         None => unsafe { perform_in_thread(&op, timeout) },
     })?;
     finish(outcome)
+}
+
+/// Sends to a stream, as [`perform`] does.
+///
+/// # Errors
+/// As [`perform`].
+pub(crate) fn send(source: Source, bytes: &[u8], flags: libc::c_int, patience: Patience) -> io::Result<usize> {
+    let at_once = Worker::with_fiber(|here| {
+        let (worker, fiber) = here?;
+        worker.send_at_once(fiber, source, bytes, flags)
+    });
+    if at_once.is_some() {
+        return finish(at_once);
+    }
+    let kind = Kind::Send {
+        buf: NonNull::from(bytes).cast(),
+        len: bytes.len(),
+        flags,
+    };
+    // SAFETY: `bytes` is borrowed until this returns.
+    unsafe { perform(source, kind, patience) }
 }
 
 /// Calls `attempt`, which never waits, until it does something else than fail with `WouldBlock`, each time when the descriptor

@@ -71,6 +71,18 @@ fn answer(seat: &Seat, wire: &mut Wire<'_>, request: &Request<'_>, manner: Manne
         *sent = reply::plaintext(&mut wire.output, manner);
         return Ok(());
     }
+    answer_from_root(seat, wire, request, manner, sent)
+}
+
+/// The answer to a request for a file. Apart, as its frame is large, and the ones above it are to lie close together.
+#[inline(never)]
+fn answer_from_root(
+    seat: &Seat,
+    wire: &mut Wire<'_>,
+    request: &Request<'_>,
+    manner: Manner,
+    sent: &mut Sent,
+) -> Result<(), End> {
     match look_up(seat, request) {
         Ok(Found::File(file)) => files::send(file, wire, request, manner, sent)?,
         Ok(Found::Listing(html)) => *sent = reply::html(&mut wire.output, manner, &html),

@@ -54,6 +54,8 @@ pub(crate) struct Wire<'c> {
     /// Room for input; `unread` says which part of it holds any.
     input: Vec<u8>,
     unread: Range<usize>,
+    /// What the socket's time-out for reading is; zero is none.
+    read_timeout: Duration,
     /// Whether the last read filled all the room it had: the kernel may hold more.
     more_is_waiting: bool,
     /// What has been said but not written yet.
@@ -71,6 +73,7 @@ impl<'c> Wire<'c> {
             limits,
             input: Vec::new(),
             unread: 0..0,
+            read_timeout: Duration::ZERO,
             more_is_waiting: false,
             output: Vec::new(),
         }
@@ -221,12 +224,17 @@ impl<'c> Wire<'c> {
     /// Reads once, into room that grows with need. What has been said is written first.
     fn fill(&mut self, timeout: Duration) -> Result<(), End> {
         self.flush()?;
-        self.input.copy_within(self.unread.clone(), 0);
-        self.unread = 0..self.unread.len();
+        if self.unread.start > 0 {
+            self.input.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
         if self.unread.end == self.input.len() {
             self.input.resize((self.input.len() * 2).max(SMALL), 0);
         }
-        self.peer.stream.set_read_timeout(Some(timeout))?;
+        if self.read_timeout != timeout {
+            self.peer.stream.set_read_timeout(Some(timeout))?;
+            self.read_timeout = timeout;
+        }
         let room = &mut self.input[self.unread.end..];
         let count = loop {
             match (&self.peer.stream).read(room) {
@@ -245,6 +253,9 @@ impl<'c> Wire<'c> {
 
     fn consume(&mut self, count: usize) {
         self.unread.start += count;
+        if self.unread.is_empty() {
+            self.unread = 0..0;
+        }
     }
 }
 

@@ -185,13 +185,8 @@ impl Socket {
     }
 
     pub(super) fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        let kind = Kind::Send {
-            buf: NonNull::from(buf).cast(),
-            len: buf.len(),
-            flags: socket::NO_SIGNAL,
-        };
-        // SAFETY: `buf` is borrowed until this returns.
-        unsafe { perform(self.source, kind, self.patience(&self.mode.write_timeout)) }
+        let patience = self.patience(&self.mode.write_timeout);
+        perform::send(self.source, buf, socket::NO_SIGNAL, patience)
     }
 
     pub(super) fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -43,6 +43,12 @@ pub(crate) trait Backend {
     /// Whether operations on files of this sort may be submitted. Those on sockets always may.
     fn takes(&self, verb: FileVerb) -> bool;
 
+    /// Sends to a stream without an operation, if that is the same to everybody: where nobody waits in line and the kernel takes
+    /// some. `None`: an operation is to be submitted.
+    fn send_at_once(&mut self, _source: Source, _bytes: &[u8], _flags: libc::c_int) -> Option<Outcome> {
+        None
+    }
+
     /// Takes an operation on.
     ///
     /// # Safety

@@ -228,6 +228,11 @@ impl Backend for Reactor {
     }
 
     #[inline]
+    fn send_at_once(&mut self, source: Source, bytes: &[u8], flags: libc::c_int) -> Option<Outcome> {
+        each!(self, backend => backend.send_at_once(source, bytes, flags))
+    }
+
+    #[inline]
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {
         // SAFETY: the caller's promise is passed on.
         each!(self, backend => unsafe { backend.submit(op) })

@@ -28,7 +28,7 @@ use super::bell::Bell;
 use super::file::FileVerb;
 use super::op::{Op, OpList, Outcome, Source};
 use super::selector::{Event, Selector};
-use crate::sys::{Direction, prefetch};
+use crate::sys::{Direction, prefetch, transfer};
 
 /// How many events are applied before the fibers that they wake run.
 const AT_ONCE: usize = 32;
@@ -298,6 +298,30 @@ unsafe fn attempt(op: NonNull<Op>, lane: &mut Lane, urgent: bool) -> Option<Outc
 impl<S: Selector> Backend for Readiness<S> {
     fn takes(&self, _verb: FileVerb) -> bool {
         false // a file is always ready, and blocks all the same
+    }
+
+    /// Most answers fit into the socket's buffer. They need no operation, which is a third of what sending costs up here.
+    #[inline]
+    fn send_at_once(&mut self, source: Source, bytes: &[u8], flags: libc::c_int) -> Option<Outcome> {
+        let index = self.entry_index(source);
+        let Entry {
+            urgent, write: lane, ..
+        } = &mut self.entries[index];
+        if !lane.ready || !lane.waiting.is_empty() {
+            return None;
+        }
+        // SAFETY: the bytes are borrowed.
+        match unsafe { transfer::send(source.fd, bytes.as_ptr(), bytes.len(), flags) } {
+            Ok(sent) => {
+                lane.ready = lane.closed || *urgent || sent == bytes.len();
+                Some(Ok(sent))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                lane.ready = false;
+                None
+            }
+            Err(error) => Some(Err(errno_of(&error))),
+        }
     }
 
     unsafe fn submit(&mut self, op: NonNull<Op>) -> Submitted {

@@ -196,6 +196,23 @@ impl Worker {
         }
     }
 
+    /// Sends for the running fiber what needs no operation, see [`Backend::send_at_once`]; `None` where one is to be performed.
+    #[inline]
+    pub(crate) fn send_at_once(
+        &self,
+        fiber: FiberRef,
+        source: Source,
+        bytes: &[u8],
+        flags: libc::c_int,
+    ) -> Option<Outcome> {
+        if no_suspend::depth() > 0 || self.is_pending(fiber) {
+            return None;
+        }
+        let outcome = self.reactor.borrow_mut().send_at_once(source, bytes, flags)?;
+        self.count_unsuspended(fiber);
+        Some(outcome)
+    }
+
     /// Lets others run when a fiber has gone on for long without waiting: one that reads what is always there would
     /// otherwise keep the thread to itself.
     #[inline]

@@ -27,7 +27,7 @@ pub(super) fn connect_completes_or_fails(reactor: &mut Reactor) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let outcome = |reactor: &mut Reactor| {
-        let socket = crate::sys::socket::internet_socket(&address, libc::SOCK_STREAM).unwrap();
+        let socket = socket::internet_socket(&address, libc::SOCK_STREAM).unwrap();
         let source = Source::new(socket.as_raw_fd());
         let connect = Pending::connect(source, address);
         let outcome = match connect.submit(reactor) {

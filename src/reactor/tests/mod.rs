@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::sys::Direction;
-use crate::sys::socket::Address;
+use crate::sys::socket::{self, Address};
 
 macro_rules! contract {
     (@ $module:ident = $open:expr; $($group:ident: $($(#[$condition:meta])? $case:ident),* ;)*) => {
@@ -67,7 +67,8 @@ contract!(
         short_reads_lose_nothing,
         peek_leaves_the_bytes_and_the_readiness,
         readiness_that_is_gone_again_is_waited_for_anew,
-        writes_in_line_follow_the_one_that_waits_for_room;
+        writes_in_line_follow_the_one_that_waits_for_room,
+        what_is_sent_without_an_operation_overtakes_none;
     ends:
         end_of_file_and_reset_are_outcomes,
         data_and_end_in_one_segment_are_both_seen,
@@ -169,7 +170,7 @@ impl Pending {
         Pending::new(source, len, |buf, _| Kind::Send {
             buf,
             len,
-            flags: crate::sys::socket::NO_SIGNAL,
+            flags: socket::NO_SIGNAL,
         })
     }
 

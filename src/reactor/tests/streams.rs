@@ -164,3 +164,42 @@ pub(super) fn writes_in_line_follow_the_one_that_waits_for_room(reactor: &mut Re
     }
     assert_eq!(got, taken);
 }
+
+pub(super) fn what_is_sent_without_an_operation_overtakes_none(reactor: &mut Reactor) {
+    let (_ours, source, mut theirs) = pair();
+    let bytes = vec![7; 1 << 16];
+    let mut taken = 0;
+    // A backend that always wants an operation gives none here, and is left with what follows.
+    while let Some(outcome) = reactor.send_at_once(source, &bytes, 0) {
+        taken += outcome.unwrap();
+    }
+    let send = loop {
+        let send = Pending::send(source, 1 << 16);
+        match send.submit(reactor) {
+            Submitted::Done(outcome) => taken += outcome.unwrap(),
+            Submitted::Pending => break send,
+        }
+    };
+    assert_eq!(reactor.send_at_once(source, b"x", 0), None, "somebody waits in line");
+    let mut drained = vec![0; 1 << 16];
+    let mut got = 0;
+    while send.op.outcome().is_none() {
+        got += theirs.read(&mut drained).unwrap();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(completions(reactor, 1), [send.ptr()]);
+    taken += send.op.outcome().unwrap().unwrap();
+    while got < taken {
+        got += theirs.read(&mut drained).unwrap();
+    }
+    assert_eq!(got, taken);
+    drop(theirs);
+    // What can be told is told, in one way or the other.
+    let broken = std::iter::repeat_with(|| reactor.send_at_once(source, b"x", socket::NO_SIGNAL))
+        .take(1_000)
+        .find_map(|outcome| outcome.map_or(Some(Ok(0)), |outcome| outcome.is_err().then_some(outcome)));
+    assert!(
+        matches!(broken, Some(Ok(0) | Err(libc::EPIPE | libc::ECONNRESET))),
+        "{broken:?}"
+    );
+}
