@@ -25,6 +25,7 @@ pub mod sync;
 mod sys;
 pub mod time;
 mod turn;
+mod watcher;
 
 /// Has the examples of that document compiled, or refused.
 #[cfg(doctest)]

@@ -28,7 +28,6 @@
 mod posted;
 
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -354,14 +353,6 @@ unsafe fn wake(waiter: *const Waiter) {
         }
         // SAFETY: the word's reference, which comes with the address.
         Waiter::Task(_) => unsafe { posted::call(waiter) },
-    }
-}
-
-/// Wakes a task of whatever executor. A post comes from where nothing may unwind: from the end of a fiber, from the scheduler.
-pub(crate) fn wake_task(waker: Waker) {
-    // The panic has printed its message; the destructor of its payload may not get further either.
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        drop(panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
     }
 }
 

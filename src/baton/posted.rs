@@ -10,7 +10,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::{Baton, Ended, Waiter, wake_task};
+use super::{Baton, Ended, Waiter};
+use crate::sched::wake_task;
 
 /// The future of a [`Baton`]'s wait; see [`Baton::posted`].
 ///

@@ -9,6 +9,10 @@
 
 pub use crate::baton::Posted;
 pub use crate::fiber::JoinFuture;
+pub use crate::watcher::Watchable;
+pub use ready::{Ready, readable, writable};
+
+mod ready;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::accepting::Acceptor;
@@ -16,12 +17,15 @@ use crate::perform::{self, Patience, perform};
 use crate::reactor::{Kind, Source};
 use crate::sched::Worker;
 use crate::sys::{self, Direction, socket, unix};
+use crate::watcher::Slots;
 
 /// A socket that does not block.
 ///
 /// # Invariant
 /// `fd` is open; `source` is its number and belongs to this value alone. The reactor is told before it is closed.
 pub(super) struct Socket {
+    /// The tasks that wait for it: withdrawn before the descriptor is closed, as the first of the fields.
+    polled: Slots,
     /// `None` only while it is being taken apart.
     fd: Option<OwnedFd>,
     pub(super) source: Source,
@@ -52,6 +56,7 @@ impl Socket {
             fd: Some(fd),
             source,
             mode: Arc::default(),
+            polled: Slots::default(),
         }
     }
 
@@ -109,6 +114,7 @@ impl Socket {
             fd: Some(fd),
             source,
             mode: Arc::clone(&self.mode),
+            polled: Slots::default(),
         })
     }
 
@@ -236,6 +242,11 @@ impl Socket {
             Direction::Write => self.send_patience(),
         };
         perform::when_ready(self.source, direction, patience, attempt)
+    }
+
+    /// Ready when the socket is; else the task is woken then.
+    pub(super) fn poll_ready(&self, direction: Direction, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.polled.poll(self.source, direction, context)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

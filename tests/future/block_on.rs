@@ -46,7 +46,8 @@ fn each_poll_follows_a_wake() {
         assert_eq!(block_on(by_threads), 21);
         let many_times = woken_by(20, |waker| {
             waker.wake_by_ref();
-            waker.clone().wake();
+            let clone = waker.clone();
+            clone.wake_by_ref();
             waker.wake();
         });
         assert_eq!(block_on(many_times), 21);

@@ -5,6 +5,7 @@ mod support;
 
 mod awaiting;
 mod block_on;
+mod readiness;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
