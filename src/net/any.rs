@@ -159,6 +159,12 @@ impl<T: AsFd> Async<T> {
         (self.source, self.io.as_mut().expect("there until it is dropped"))
     }
 
+    #[cfg(feature = "futures-io")]
+    pub(super) fn polled_parts(&mut self) -> (&Slots, Source, &mut T) {
+        let io = self.io.as_mut().expect("there until it is dropped");
+        (&self.polled, self.source, io)
+    }
+
     fn forget(&self) {
         // Nobody knows who else has this open file.
         Worker::with(|worker| worker.into_iter().for_each(|worker| worker.forget(self.source, true)));

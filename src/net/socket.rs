@@ -140,13 +140,17 @@ impl Socket {
     }
 
     pub(super) fn recv(&self, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+        self.recv_with(buf, flags, self.recv_patience())
+    }
+
+    pub(super) fn recv_with(&self, buf: &mut [u8], flags: libc::c_int, patience: Patience) -> io::Result<usize> {
         let kind = Kind::Recv {
             len: buf.len(),
             buf: NonNull::from(buf).cast(),
             flags,
         };
         // SAFETY: `buf` is borrowed until this returns.
-        unsafe { perform(self.source, kind, self.patience(&self.mode.read_timeout)) }
+        unsafe { perform(self.source, kind, patience) }
     }
 
     pub(super) fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -180,7 +184,7 @@ impl Socket {
             flags,
         };
         // SAFETY: `message`, `bufs` and `extras` are not touched until this returns.
-        let count = unsafe { perform(self.source, kind, self.patience(&self.mode.read_timeout)) }?;
+        let count = unsafe { perform(self.source, kind, self.recv_patience()) }?;
         if let Some(address) = &mut extras.address {
             address.set_len(message.msg_namelen);
         }
@@ -191,13 +195,17 @@ impl Socket {
     }
 
     pub(super) fn send(&self, buf: &[u8]) -> io::Result<usize> {
+        self.send_with(buf, self.send_patience())
+    }
+
+    pub(super) fn send_with(&self, buf: &[u8], patience: Patience) -> io::Result<usize> {
         let kind = Kind::Send {
             buf: NonNull::from(buf).cast(),
             len: buf.len(),
             flags: socket::NO_SIGNAL,
         };
         // SAFETY: `buf` is borrowed until this returns.
-        unsafe { perform(self.source, kind, self.patience(&self.mode.write_timeout)) }
+        unsafe { perform(self.source, kind, patience) }
     }
 
     pub(super) fn send_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -238,7 +246,7 @@ impl Socket {
     /// socket has become ready, for as long as its mode and time-out say.
     pub(super) fn when_ready<T>(&self, direction: Direction, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let patience = match direction {
-            Direction::Read => self.patience(&self.mode.read_timeout),
+            Direction::Read => self.recv_patience(),
             Direction::Write => self.send_patience(),
         };
         perform::when_ready(self.source, direction, patience, attempt)
@@ -254,6 +262,10 @@ impl Socket {
     }
 
     // ---- how long to wait --------------------------------------------------------------------------------------------
+
+    fn recv_patience(&self) -> Patience {
+        self.patience(&self.mode.read_timeout)
+    }
 
     pub(super) fn send_patience(&self) -> Patience {
         self.patience(&self.mode.write_timeout)
