@@ -62,7 +62,7 @@ check() { # target [cargo's flags]
         cc=zig
     fi
     echo "$target, C compiler: $cc"
-    env "CC_$name=$scratch/$cc" "AR_$name=ar" ZIG_TARGET="$ZIG_TARGET" cargo check --quiet --lib --target "$target" "$@"
+    env "CC_$name=$scratch/$cc" "AR_$name=ar" ZIG_TARGET="$ZIG_TARGET" cargo check --quiet --lib --features futures-io --target "$target" "$@"
 }
 
 # shellcheck disable=SC2086 # lists of words

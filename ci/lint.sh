@@ -1,6 +1,6 @@
 #!/bin/sh
-# No warning of rustc or clippy, with and without the feature that needs nothing installed.
+# No warning of rustc or clippy, with and without the features that need nothing installed.
 set -eu
 cd "$(dirname "$0")/.."
 cargo clippy --all-targets -- -D warnings
-cargo clippy --all-targets --features boost-names -- -D warnings
+cargo clippy --all-targets --features boost-names,futures-io -- -D warnings

@@ -20,3 +20,4 @@ RUSTC=$prefix/usr/bin/rustc
 export LD_LIBRARY_PATH RUSTC
 "$RUSTC" --version
 cargo check --lib --target-dir target/msrv
+cargo check --lib --features futures-io --target-dir target/msrv

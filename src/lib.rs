@@ -8,6 +8,7 @@ pub mod coroutine;
 mod ffi;
 pub mod fiber;
 pub mod fs;
+pub mod future;
 pub mod local;
 pub mod net;
 mod no_suspend;
@@ -24,6 +25,7 @@ pub mod sync;
 mod sys;
 pub mod time;
 mod turn;
+mod watcher;
 
 /// Has the examples of that document compiled, or refused.
 #[cfg(doctest)]
@@ -34,6 +36,7 @@ pub use blocking::blocking;
 pub use cancel::{CancelToken, Cancelled, Elapsed, deadline, is_cancelled, race, shield, timeout};
 pub use context::Engine;
 pub use fiber::{scope, spawn, spawn_local};
+pub use future::block_on;
 pub use no_suspend::no_suspend;
 pub use reactor::ReactorKind;
 pub use runtime::run;

@@ -149,6 +149,12 @@ pub(crate) fn checkpoint() {
     });
 }
 
+/// Counts an operation that a task begins in a fiber; true when the task is to let others run first, which have not for long.
+#[cfg(feature = "futures-io")]
+pub(crate) fn is_to_let_others_run() -> bool {
+    Worker::with_fiber(|here| here.is_some_and(|(worker, _)| worker.ends_streak()))
+}
+
 /// Counts an operation that did not have to wait: a fiber that does only such has to let others run, now and then.
 pub(crate) fn count_as_done() {
     Worker::with_fiber(|here| {

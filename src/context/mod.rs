@@ -117,14 +117,20 @@ impl Engine {
     /// The stack outlives every use of the handle and of the context, and holds no other context.
     pub(crate) unsafe fn make(self, stack: &Stack, entry: Entry) -> io::Result<Handle> {
         // SAFETY: `stack` describes a mapped, writable region (its invariant), high end and size.
-        let raw = unsafe { (self.0.make)(stack.initial_sp().as_ptr().cast(), stack.usable_bytes(), Some(entry)) };
+        unsafe { self.make_below(stack.initial_sp(), stack.usable_bytes(), entry) }
+    }
+
+    /// As [`make`](Engine::make), on any memory.
+    ///
+    /// # Safety
+    /// As for `make`; there are `usable` readable and writable bytes below `high`, which is aligned to 16, for as long.
+    pub(crate) unsafe fn make_below(self, high: NonNull<u8>, usable: usize, entry: Entry) -> io::Result<Handle> {
+        // SAFETY: the caller's promise.
+        let raw = unsafe { (self.0.make)(high.as_ptr().cast(), usable, Some(entry)) };
         NonNull::new(raw).map(Handle).ok_or_else(|| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
-                format!(
-                    "a stack of {} bytes is too small for the switch engine {self}",
-                    stack.usable_bytes()
-                ),
+                format!("a stack of {usable} bytes is too small for the switch engine {self}"),
             )
         })
     }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::handle::Fiber;
 use super::packet::Outcome;
+use crate::baton::Baton;
 use crate::sched::{self, Worker};
 
 /// The right to wait for a fiber's end and to have its result. As [`std::thread::JoinHandle`].
 ///
-/// Dropping it lets the fiber run on by itself.
+/// Dropping it lets the fiber run on by itself. In async code it may be awaited.
 pub struct JoinHandle<T> {
     packet: Arc<dyn Outcome<T>>,
     fiber: Fiber,
@@ -60,6 +61,20 @@ impl<T> JoinHandle<T> {
         self.packet.ended().wait();
         // SAFETY: it has ended, and we are the handle.
         unsafe { self.packet.take() }.expect("a fiber that has ended has a result, and it is taken once")
+    }
+
+    /// Posted when the fiber has ended.
+    pub(super) fn ended(&self) -> &Baton {
+        self.packet.ended()
+    }
+
+    /// The result of a fiber that has ended; `None` if it has not, or the result was taken.
+    pub(super) fn take_result(&mut self) -> Option<super::Result<T>> {
+        if !self.is_finished() {
+            return None;
+        }
+        // SAFETY: it has ended, and we are the handle.
+        unsafe { self.packet.take() }
     }
 
     /// Cancels the fiber, and what it waits for inside of scopes: it is unwound at its next suspension point, or does not begin at

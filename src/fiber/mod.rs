@@ -18,6 +18,7 @@
 mod builder;
 mod handle;
 mod join;
+mod join_future;
 mod packet;
 mod root;
 mod scope;
@@ -27,6 +28,7 @@ pub use std::thread::{available_parallelism, panicking};
 pub use builder::Builder;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
+pub use join_future::JoinFuture;
 pub(crate) use root::run_root;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::task::{Context, Poll};
 
 use crate::perform::{Patience, when_ready};
 use crate::reactor::Source;
 use crate::sched::Worker;
 use crate::sys::{self, Direction};
+use crate::watcher::{Slots, Watchable, Watched};
 
 /// A descriptor of whatever kind, with waiting: a timer, an `inotify`, a terminal, a pipe, a socket of another family, what a
 /// library has opened. What it is to do when the wait is over is the caller's own call, or that of `T`.
@@ -39,6 +41,8 @@ use crate::sys::{self, Direction};
 /// [`as_fd`](AsFd::as_fd) of `T` has to name the same descriptor for as long as it lives. The kernel has to have a way to wait
 /// for it: regular files are always ready, and [`kapok::fs`](crate::fs) is for them.
 pub struct Async<T: AsFd> {
+    /// The tasks that wait for it: withdrawn before the descriptor is closed, as the first of the fields.
+    polled: Slots,
     /// `None` only while it is being taken apart.
     io: Option<T>,
     source: Source,
@@ -61,7 +65,11 @@ impl<T: AsFd> Async<T> {
     #[must_use]
     pub fn new_shared(io: T) -> Async<T> {
         let source = Source::new(io.as_fd().as_raw_fd());
-        Async { io: Some(io), source }
+        Async {
+            io: Some(io),
+            source,
+            polled: Slots::default(),
+        }
     }
 
     /// Waits until a read would not wait: there is something, or the end, or an error. It may be gone again by the time that
@@ -87,6 +95,12 @@ impl<T: AsFd> Async<T> {
         unsafe { crate::perform::perform(self.source, crate::reactor::Kind::Ready(direction), Patience::Unlimited) }
             .map(drop)
     }
+
+    fn poll_ready(&self, direction: Direction, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.polled.poll(self.source, direction, context)
+    }
+
+    crate::watcher::polling!(self => self.poll_ready);
 
     /// Calls `f`, which must not block, and again whenever there is something to read, until it gives something else than
     /// `WouldBlock`.
@@ -145,9 +159,21 @@ impl<T: AsFd> Async<T> {
         (self.source, self.io.as_mut().expect("there until it is dropped"))
     }
 
+    #[cfg(feature = "futures-io")]
+    pub(super) fn polled_parts(&mut self) -> (&Slots, Source, &mut T) {
+        let io = self.io.as_mut().expect("there until it is dropped");
+        (&self.polled, self.source, io)
+    }
+
     fn forget(&self) {
         // Nobody knows who else has this open file.
         Worker::with(|worker| worker.into_iter().for_each(|worker| worker.forget(self.source, true)));
+    }
+}
+
+impl<T: AsFd> Watchable for Async<T> {
+    fn watched(&self) -> Watched<'_> {
+        Watched::new(self.source)
     }
 }
 

@@ -57,6 +57,8 @@ macro_rules! any_socket {
             crate::sys::socket::take_error(self.0.raw())
         }
 
+        crate::watcher::polling!(self => self.0.poll_ready);
+
         /// In non-blocking mode, what would suspend the fiber fails with `WouldBlock` instead.
         ///
         /// # Errors
@@ -146,9 +148,23 @@ macro_rules! stream {
 }
 pub(super) use stream;
 
+/// Lets `select!` and futures wait for a socket.
+macro_rules! watchable {
+    ($name:ident) => {
+        impl crate::watcher::Watchable for $name {
+            fn watched(&self) -> crate::watcher::Watched<'_> {
+                crate::watcher::Watched::new(self.0.source)
+            }
+        }
+    };
+}
+pub(super) use watchable;
+
 /// The conversions from and to descriptors and std's own socket that std's sockets have.
 macro_rules! conversions {
     ($name:ident, $std:path) => {
+        crate::net::common::watchable!($name);
+
         impl std::os::fd::AsFd for $name {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 std::os::fd::AsFd::as_fd(&self.0)

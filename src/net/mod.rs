@@ -40,6 +40,8 @@ mod accepting;
 mod any;
 mod common;
 mod copy;
+#[cfg(feature = "futures-io")]
+mod futures_io;
 mod listener;
 mod resolve;
 mod socket;

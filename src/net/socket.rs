@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::accepting::Acceptor;
@@ -16,12 +17,15 @@ use crate::perform::{self, Patience, perform};
 use crate::reactor::{Kind, Source};
 use crate::sched::Worker;
 use crate::sys::{self, Direction, socket, unix};
+use crate::watcher::Slots;
 
 /// A socket that does not block.
 ///
 /// # Invariant
 /// `fd` is open; `source` is its number and belongs to this value alone. The reactor is told before it is closed.
 pub(super) struct Socket {
+    /// The tasks that wait for it: withdrawn before the descriptor is closed, as the first of the fields.
+    polled: Slots,
     /// `None` only while it is being taken apart.
     fd: Option<OwnedFd>,
     pub(super) source: Source,
@@ -52,6 +56,7 @@ impl Socket {
             fd: Some(fd),
             source,
             mode: Arc::default(),
+            polled: Slots::default(),
         }
     }
 
@@ -109,6 +114,7 @@ impl Socket {
             fd: Some(fd),
             source,
             mode: Arc::clone(&self.mode),
+            polled: Slots::default(),
         })
     }
 
@@ -134,13 +140,17 @@ impl Socket {
     }
 
     pub(super) fn recv(&self, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+        self.recv_with(buf, flags, self.recv_patience())
+    }
+
+    pub(super) fn recv_with(&self, buf: &mut [u8], flags: libc::c_int, patience: Patience) -> io::Result<usize> {
         let kind = Kind::Recv {
             len: buf.len(),
             buf: NonNull::from(buf).cast(),
             flags,
         };
         // SAFETY: `buf` is borrowed until this returns.
-        unsafe { perform(self.source, kind, self.patience(&self.mode.read_timeout)) }
+        unsafe { perform(self.source, kind, patience) }
     }
 
     pub(super) fn recv_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
@@ -174,7 +184,7 @@ impl Socket {
             flags,
         };
         // SAFETY: `message`, `bufs` and `extras` are not touched until this returns.
-        let count = unsafe { perform(self.source, kind, self.patience(&self.mode.read_timeout)) }?;
+        let count = unsafe { perform(self.source, kind, self.recv_patience()) }?;
         if let Some(address) = &mut extras.address {
             address.set_len(message.msg_namelen);
         }
@@ -185,7 +195,10 @@ impl Socket {
     }
 
     pub(super) fn send(&self, buf: &[u8]) -> io::Result<usize> {
-        let patience = self.patience(&self.mode.write_timeout);
+        self.send_with(buf, self.send_patience())
+    }
+
+    pub(super) fn send_with(&self, buf: &[u8], patience: Patience) -> io::Result<usize> {
         perform::send(self.source, buf, socket::NO_SIGNAL, patience)
     }
 
@@ -227,10 +240,15 @@ impl Socket {
     /// socket has become ready, for as long as its mode and time-out say.
     pub(super) fn when_ready<T>(&self, direction: Direction, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         let patience = match direction {
-            Direction::Read => self.patience(&self.mode.read_timeout),
+            Direction::Read => self.recv_patience(),
             Direction::Write => self.send_patience(),
         };
         perform::when_ready(self.source, direction, patience, attempt)
+    }
+
+    /// Ready when the socket is; else the task is woken then.
+    pub(super) fn poll_ready(&self, direction: Direction, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.polled.poll(self.source, direction, context)
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -238,6 +256,10 @@ impl Socket {
     }
 
     // ---- how long to wait --------------------------------------------------------------------------------------------
+
+    fn recv_patience(&self) -> Patience {
+        self.patience(&self.mode.read_timeout)
+    }
 
     pub(super) fn send_patience(&self) -> Patience {
         self.patience(&self.mode.write_timeout)

@@ -27,13 +27,15 @@ pub(crate) enum Submitted {
 /// 2. **No reference outlives it.** Once an operation was handed out by `next_completed`, or `submit` answered `Done`,
 ///    neither the backend nor the kernel touches it or its buffers again.
 /// 3. **Nothing completes behind the scheduler's back.** Completions are produced by `turn`, `cancel` and `forget` alone,
-///    so a fiber may submit first and suspend afterwards.
+///    so a fiber may submit first and suspend afterwards. (With the exception of point 6: of other operations.)
 /// 4. **`turn` waits, and wakes.** It returns when there is a completion, when the bell was rung, or when `timeout` has
 ///    passed: not before the timeout without one of these, except that the kernel may interrupt it. With `Some(ZERO)` it
 ///    does not wait. A bell that was rung before the call is not lost.
 /// 5. **Order.** Operations of one direction of one source are tried, and end, in the order of their submission, but that one
 ///    that was cancelled may end before its turn. The two directions of a source are independent of each other.
-/// 6. **A descriptor is forgotten before it is closed.** Afterwards its number may come back as another source.
+/// 6. **A descriptor is forgotten before it is closed.** Afterwards its number may come back as another source. One that was
+///    not forgotten, since it was closed on another thread, may have operations that wait for readiness alone: they are
+///    cancelled when the number comes back, and by `cancel`.
 /// 7. **Files have no order.** Operations on files ([`Kind::File`](super::Kind::File)) may be submitted to a backend that
 ///    takes them. They are independent of each other, on the same file too. To cancel one is to ask: it may run to its end
 ///    first, and `forget` waits for those of its descriptor. A descriptor that one ended with belongs to whoever it is

@@ -122,10 +122,12 @@ impl<S: Selector> Readiness<S> {
             self.entries.resize_with(index + 1, Entry::default);
         }
         let entry = &mut self.entries[index];
-        debug_assert!(
-            entry.read.waiting.is_empty() && entry.write.waiting.is_empty(),
-            "forgotten before closed"
-        );
+        // Closed on another thread, with watches that were withdrawn there: the news has not come yet.
+        for lane in [&mut entry.read, &mut entry.write] {
+            while let Some(op) = lane.waiting.pop_front() {
+                finish(&mut self.completed, op, Err(libc::ECANCELED));
+            }
+        }
         *entry = Entry {
             generation,
             urgent: !S::SEES_URGENT,

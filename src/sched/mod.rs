@@ -27,6 +27,7 @@ mod switch;
 mod task;
 mod timers;
 mod wait;
+mod watch;
 mod worker;
 
 pub use cancel::Cancelled;
@@ -37,4 +38,5 @@ pub(crate) use inbox::{Inbox, WakeUp};
 pub(crate) use stop::{Left, Roll};
 pub(crate) use task::{Task, Who};
 pub(crate) use wait::{Cut, wake};
+pub(crate) use watch::{Interest, wake_task};
 pub(crate) use worker::{Candidate, Config, Worker};

@@ -224,6 +224,14 @@ impl Worker {
         }
     }
 
+    /// As [`count_unsuspended`](Worker::count_unsuspended), for those who may not be suspended: true when they should end.
+    #[cfg(feature = "futures-io")]
+    pub(crate) fn ends_streak(&self) -> bool {
+        let streak = (self.streak.get() + 1) % MAX_STREAK;
+        self.streak.set(streak);
+        streak == 0
+    }
+
     /// See [`Backend::takes`].
     pub(crate) fn takes(&self, verb: FileVerb) -> bool {
         self.reactor.borrow().takes(verb)

@@ -22,6 +22,7 @@ use super::overflow;
 use super::slots;
 use super::task::Task;
 use super::timers::Timers;
+use super::watch::{Watches, place_of};
 use crate::context::{Engine, Handle};
 use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
@@ -104,6 +105,7 @@ pub(crate) struct Worker {
     trimmed: Cell<Option<Instant>>,
     pub(super) reactor: RefCell<Reactor>,
     pub(super) timers: RefCell<Timers>,
+    pub(super) watches: RefCell<Watches>,
     pub(super) inbox: Arc<Inbox>,
     crew: Arc<Crew>,
     index: usize,
@@ -141,6 +143,7 @@ impl Worker {
             trimmed: Cell::new(None),
             reactor: RefCell::new(candidate.reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
+            watches: RefCell::new(Watches::default()),
             home: Home::new(&candidate.inbox),
             inbox: candidate.inbox,
             crew,
@@ -325,6 +328,7 @@ impl Worker {
             self.budget.set(BUDGET);
             self.leave(&self.thread, None);
         }
+        self.end_watches();
     }
 
     /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run. False when it is all over.
@@ -362,13 +366,19 @@ impl Worker {
             self.crew.awake();
             self.woken.set(true);
         }
+        let mut watches = Vec::new();
         while let Some(op) = reactor.next_completed() {
-            // SAFETY: handed out, and its fiber, which owns it, is still suspended.
+            // SAFETY: handed out, and its fiber, which owns it, is still suspended; or `self.watches` has it.
             let user = unsafe { op.as_ref() }.user();
+            if let Some(place) = place_of(user) {
+                watches.push(place);
+                continue;
+            }
             // SAFETY: set from the fiber that waits for it.
             self.ready(unsafe { FiberRef::from_ptr(user) });
         }
         drop(reactor);
+        self.watches_ended(watches);
         self.fire_timers();
         self.inbox.drain(|fiber| self.ready(fiber), |call| call(self));
         true

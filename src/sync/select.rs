@@ -10,14 +10,19 @@
 //! Only one of several waiters is ever called (`queue.rs`), so no message is taken that is not given to the caller.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError};
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::channel::{Channel, NotSent, Patience, Receiving, Sending};
 use super::queue::{Choice, about_to_wait, checkpoint};
 use super::{mpmc, mpsc, oneshot};
 use crate::fiber::{self, JoinHandle};
+use crate::sched::Interest;
+use crate::sys::{self, Direction};
+use crate::watcher::{self, Watchable, Watched};
 
 /// Nobody was chosen, and nobody will be.
 const GIVEN_UP: usize = usize::MAX - 1;
@@ -52,8 +57,9 @@ const GIVEN_UP: usize = usize::MAX - 1;
 /// | `recv(receiver) -> r`    | there is a message, or all senders are gone               | what `recv` gives; of [`mpsc`], [`mpmc`], [`oneshot`] |
 /// | `send(sender, value) -> r` | there is room or a receiver, or all receivers are gone  | what `send` gives; of [`mpsc::SyncSender`], [`mpmc`] |
 /// | `join(handle)`           | the fiber of the [`JoinHandle`] has ended: `join` does not wait then | nothing             |
+/// | `readable(socket) -> r`, `writable(socket) -> r` | a read, or a write, would not wait: of the sockets of [`net`](crate::net) and [`Async`](crate::net::Async) | `Ok`, or an [`Error`](std::io::Error) where the kernel cannot wait for it |
 /// | `after(duration)`, `at(instant)` | the time has come                                 | nothing                        |
-/// | `when(function)`         | the function has returned, which waits in a fiber of its own, and is cancelled when another arm is first. It should take nothing: `peek` of a socket, for instance, waits until that can be read | nothing |
+/// | `when(function)`         | the function has returned, which waits in a fiber of its own, and is cancelled when another arm is first. It should take nothing | nothing |
 /// | `default`, as the last   | no other is                                               | nothing                        |
 ///
 /// The arguments are evaluated once, all of them; what a `send` that was not chosen would have sent is dropped. The value of the arm that is
@@ -63,7 +69,31 @@ const GIVEN_UP: usize = usize::MAX - 1;
 /// probability, so none starves. While it waits, the first that becomes ready is chosen.
 ///
 /// It is a suspension point, unless there is a `default`; cancelled, it has taken and sent nothing.
-/// `recv`, `send`, `after` and `at` work on plain threads, too; `join` and `when` need a runtime.
+/// All but `join` and `when` work on plain threads, too; these two need a runtime.
+///
+/// `readable` and `writable` take nothing: what was found ready may be gone again when somebody else is faster, so read in
+/// non-blocking mode where there may be others.
+///
+/// ```
+/// use kapok::net::UnixStream;
+/// use std::io::{Read, Write};
+/// use std::time::Duration;
+///
+/// kapok::run(|| -> std::io::Result<()> {
+///     let (mut here, mut there) = UnixStream::pair()?;
+///     let (stop, stopped) = kapok::sync::mpsc::channel::<()>();
+///     let writes = kapok::spawn(move || there.write_all(b"hello"));
+///     let text = kapok::select! {
+///         readable(here) -> ready => { ready?; let mut text = [0; 5]; here.read_exact(&mut text)?; text },
+///         recv(stopped) -> _ => unreachable!("nobody says so"),
+///         after(Duration::from_secs(60)) => panic!("nothing has come"),
+///     };
+///     assert_eq!(&text, b"hello");
+///     drop(stop);
+///     writes.join().unwrap()
+/// })??;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Panics
 /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()). On a plain thread, with `join` and `when`, where it
@@ -103,6 +133,16 @@ macro_rules! select {
             mut case => $crate::select!(@arms $blocks, [$($done)* (case, (), $body)], $default; $($($rest)*)?),
         }
     }};
+    (@arms $blocks:expr, [$($done:tt)*], $default:expr; readable($socket:expr) -> $pattern:pat => $body:expr $(, $($rest:tt)*)?) => {{
+        match $crate::sync::select::readable(&$socket) {
+            mut case => $crate::select!(@arms $blocks, [$($done)* (case, $pattern, $body)], $default; $($($rest)*)?),
+        }
+    }};
+    (@arms $blocks:expr, [$($done:tt)*], $default:expr; writable($socket:expr) -> $pattern:pat => $body:expr $(, $($rest:tt)*)?) => {{
+        match $crate::sync::select::writable(&$socket) {
+            mut case => $crate::select!(@arms $blocks, [$($done)* (case, $pattern, $body)], $default; $($($rest)*)?),
+        }
+    }};
     (@arms $blocks:expr, [$($done:tt)*], $default:expr; after($duration:expr) => $body:expr $(, $($rest:tt)*)?) => {{
         match $crate::sync::select::after($duration) {
             mut case => $crate::select!(@arms $blocks, [$($done)* (case, (), $body)], $default; $($($rest)*)?),
@@ -119,7 +159,7 @@ macro_rules! select {
         }
     }};
     (@arms $($wrong:tt)*) => {
-        compile_error!("an arm of select! is recv(..) -> pattern, send(..) -> pattern, join(..), after(..), at(..), when(..) or, as the last, default")
+        compile_error!("an arm of select! is recv(..) -> pattern, send(..) -> pattern, join(..), readable(..) -> pattern, writable(..) -> pattern, after(..), at(..), when(..) or, as the last, default")
     };
     ($($arms:tt)+) => {
         $crate::select!(@arms true, [], ::std::unreachable!("one of them is chosen"); $($arms)+)
@@ -426,6 +466,87 @@ impl Case for Time {
 
     fn deadline(&self) -> Option<Instant> {
         self.0
+    }
+}
+
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Readiness<'a> {
+    watched: Watched<'a>,
+    direction: Direction,
+    interest: Option<Interest>,
+    found: Option<io::Result<()>>,
+}
+
+#[doc(hidden)]
+#[must_use]
+pub fn readable<W: Watchable + ?Sized>(socket: &W) -> Readiness<'_> {
+    Readiness::new(socket.watched(), Direction::Read)
+}
+
+#[doc(hidden)]
+#[must_use]
+pub fn writable<W: Watchable + ?Sized>(socket: &W) -> Readiness<'_> {
+    Readiness::new(socket.watched(), Direction::Write)
+}
+
+/// What the reactor wakes for one of several.
+struct Chooses(Arc<Choice>, usize);
+
+impl Wake for Chooses {
+    fn wake(self: Arc<Self>) {
+        if self.0.choose(self.1) {
+            self.0.baton.post();
+        }
+    }
+}
+
+impl<'a> Readiness<'a> {
+    fn new(watched: Watched<'a>, direction: Direction) -> Readiness<'a> {
+        Readiness {
+            watched,
+            direction,
+            interest: None,
+            found: None,
+        }
+    }
+
+    pub fn take(&mut self) -> io::Result<()> {
+        self.found.take().expect("it was chosen")
+    }
+}
+
+impl Case for Readiness<'_> {
+    fn try_now(&mut self) -> bool {
+        if self.found.is_none() {
+            self.found = match sys::is_ready(self.watched.0.fd, self.direction) {
+                Ok(is_ready) => is_ready.then_some(Ok(())),
+                Err(error) => Some(Err(error)),
+            };
+        }
+        self.found.is_some()
+    }
+
+    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
+        let waker = Waker::from(Arc::new(Chooses(Arc::clone(ticket.0), ticket.1)));
+        match watcher::watch(self.watched.0, self.direction, &waker).map(|it| (it.outcome(), it)) {
+            Ok((None, interest)) => self.interest = Some(interest),
+            Ok((Some(Ok(_)), _)) => {} // ready by now
+            Ok((Some(Err(errno)), _)) => self.found = Some(Err(io::Error::from_raw_os_error(errno))),
+            Err(error) => self.found = Some(Err(error)),
+        }
+        self.interest.is_some()
+    }
+
+    fn leave(&mut self, was_chosen: bool) {
+        let outcome = self.interest.take().and_then(|interest| interest.outcome());
+        if was_chosen {
+            self.found = outcome.map(|outcome| match outcome {
+                // Nobody watches any more, because the listener was closed: a call will say so.
+                Ok(_) | Err(libc::ECANCELED) => Ok(()),
+                Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+            });
+        }
     }
 }
 

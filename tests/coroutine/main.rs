@@ -4,7 +4,10 @@
 mod support;
 
 mod dropping;
+mod generator;
+mod memory;
 mod nesting;
+mod on_top;
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;

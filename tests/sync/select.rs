@@ -2,11 +2,13 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use kapok::net::{Async, TcpListener, UdpSocket, UnixStream};
 use kapok::sync::{Event, mpmc, mpsc, oneshot};
 use kapok::{fiber, no_suspend, select, spawn, timeout};
 
@@ -232,5 +234,150 @@ fn no_message_is_lost_or_doubled() {
             a.1.try_iter().chain(b.1.try_iter()).for_each(take);
             assert_eq!(*received.lock().unwrap(), *sent.lock().unwrap(), "bound {bound}");
         }
+    });
+}
+
+/// A byte for `n`, and the other end.
+fn with_bytes(n: usize) -> (UnixStream, UnixStream) {
+    let (here, mut there) = UnixStream::pair().unwrap();
+    there.write_all(&vec![7; n]).unwrap();
+    (here, there)
+}
+
+#[test]
+fn sockets_are_waited_for_beside_channels() {
+    on_all_numbers_of_workers(|_| {
+        let (here, mut there) = with_bytes(0);
+        let (sender, receiver) = mpsc::channel::<u8>();
+        // What is ready is chosen at once.
+        let first = select! {
+            readable(here) -> _ => "readable",
+            writable(here) -> ready => { ready.unwrap(); "writable" },
+            recv(receiver) -> _ => "received",
+        };
+        assert_eq!(first, "writable");
+        for round in 0..20 {
+            let by_socket = round % 2 == 0;
+            let (sender, mut theirs) = (sender.clone(), there.try_clone().unwrap());
+            let other = spawn(move || match by_socket {
+                true => theirs.write_all(&[1]).unwrap(),
+                false => sender.send(1).unwrap(),
+            });
+            let got = select! {
+                readable(here) -> ready => { ready.unwrap(); assert_eq!((&here).read(&mut [0; 8]).unwrap(), 1); true },
+                recv(receiver) -> message => { message.unwrap(); false },
+                at(Instant::now() + FOREVER) => unreachable!(),
+            };
+            assert_eq!(got, by_socket);
+            other.join().unwrap();
+        }
+        there.write_all(&[1]).unwrap();
+        select! { readable(here) -> ready => ready.unwrap() }
+        select! { readable(here) -> ready => ready.unwrap(), default => panic!("it is there") }
+        (&here).read_exact(&mut [0]).unwrap();
+        select! { readable(here) -> _ => panic!("it was taken"), default => {} }
+        drop(there);
+        select! { readable(&here) -> ready => ready.unwrap() }
+    });
+}
+
+/// The loser is withdrawn, on each reactor, so that it neither takes anything nor keeps who comes after it from reading.
+#[test]
+fn sockets_that_were_not_chosen_are_withdrawn() {
+    on_all_numbers_of_workers(|_| {
+        let (mut here, mut there) = with_bytes(0);
+        for _ in 0..100 {
+            select! { readable(here) -> _ => panic!("nothing has come"), after(Duration::from_micros(50)) => {} }
+            let outcome = timeout(Duration::from_micros(50), || {
+                select! { readable(here) -> _ => panic!("nothing has come") }
+            });
+            assert!(outcome.is_err());
+            there.write_all(&[1, 2]).unwrap();
+            here.read_exact(&mut [0; 2]).unwrap();
+        }
+        // Closed right afterwards, and the number is the next one's.
+        for _ in 0..100 {
+            let (here, mut there) = with_bytes(0);
+            select! { readable(here) -> _ => panic!("nothing has come"), after(Duration::ZERO) => {} }
+            select! { readable(here) -> _ => panic!("nothing has come"), after(Duration::from_micros(1)) => {} }
+            drop(here);
+            assert!(there.write_all(&[1]).is_err(), "it is closed");
+        }
+    });
+}
+
+#[test]
+fn sockets_on_a_plain_thread_and_of_every_kind() {
+    let _watchdog = watchdog();
+    let test = || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (a, b) = (
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+            UdpSocket::bind("127.0.0.1:0").unwrap(),
+        );
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let ours = Async::new(ours).unwrap();
+        for wanted in 0..3 {
+            let address = (listener.local_addr().unwrap(), b.local_addr().unwrap());
+            let (a, mut theirs) = (a.try_clone().unwrap(), theirs.try_clone().unwrap());
+            let other = std::thread::spawn(move || match wanted {
+                0 => drop(std::net::TcpStream::connect(address.0).unwrap()),
+                1 => drop(a.send_to(b"!", address.1).unwrap()),
+                _ => theirs.write_all(b"!").unwrap(),
+            });
+            let got = select! {
+                readable(listener) -> ready => { ready.unwrap(); drop(listener.accept().unwrap()); 0 },
+                readable(b) -> ready => { ready.unwrap(); b.recv(&mut [0; 8]).unwrap(); 1 },
+                readable(ours) -> ready => { ready.unwrap(); (&ours).read_exact(&mut [0]).unwrap(); 2 },
+                after(FOREVER) => unreachable!(),
+            };
+            assert_eq!(got, wanted);
+            other.join().unwrap();
+        }
+    };
+    test();
+    kapok::run(test).unwrap();
+}
+
+/// Many fibers, each on its own socket and one channel; all bytes come, and all messages.
+#[test]
+fn sockets_and_messages_are_neither_lost_nor_doubled() {
+    on_all_numbers_of_workers(|_| {
+        let (sender, receiver) = mpmc::channel::<usize>();
+        let (bytes, messages) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        fiber::scope(|s| {
+            for _ in 0..8 {
+                let (here, mut there) = with_bytes(0);
+                let (sender, receiver) = (sender.clone(), receiver.clone());
+                s.spawn(move || {
+                    for i in 0..100 {
+                        if i % 2 == 0 {
+                            there.write_all(&[1]).unwrap();
+                        } else {
+                            sender.send(i).unwrap();
+                        }
+                        fiber::yield_now();
+                    }
+                });
+                let (bytes, messages) = (&bytes, &messages);
+                s.spawn(move || {
+                    loop {
+                        select! {
+                            readable(here) -> ready => {
+                                ready.unwrap();
+                                let n = (&here).read(&mut [0; 4]).unwrap();
+                                bytes.fetch_add(n, Ordering::Relaxed);
+                                if n == 0 {
+                                    return;
+                                }
+                            },
+                            recv(receiver) -> _ => { messages.fetch_add(1, Ordering::Relaxed); },
+                        }
+                    }
+                });
+            }
+        });
+        let left = receiver.try_iter().count();
+        assert_eq!((bytes.into_inner(), messages.into_inner() + left), (400, 400));
     });
 }

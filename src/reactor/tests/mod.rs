@@ -91,6 +91,7 @@ contract!(
         a_direction_that_was_cancelled_when_full_can_be_written_to_again;
     numbers:
         forget_cancels_and_lets_the_number_come_back,
+        a_number_comes_back_while_waits_for_readiness_are_left,
         events_of_an_earlier_use_of_a_number_are_ignored,
         duplicate_left_open_does_not_confuse_the_next_owner,
         more_ready_descriptors_than_one_batch,

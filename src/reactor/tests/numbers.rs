@@ -1,7 +1,7 @@
 //! Descriptors' numbers: which come back, of which there are many, and of which there are several for one file.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 
 use super::*;
@@ -22,6 +22,32 @@ pub(super) fn forget_cancels_and_lets_the_number_come_back(reactor: &mut Reactor
     assert_eq!(&*recv.buf, b"hello");
     reactor.forget(source, false);
     drop(ours);
+}
+
+pub(super) fn a_number_comes_back_while_waits_for_readiness_are_left(reactor: &mut Reactor) {
+    let (ours, source, _old_peer) = pair();
+    let left = [(); 2].map(|()| Pending::ready(source, Direction::Read));
+    left.iter().for_each(|ready| ready.submit_pending(reactor));
+    nothing_completes(reactor);
+    let number = ours.into_raw_fd();
+    let (other, _, mut new_peer) = pair();
+    // Closed without a word, as by another thread.
+    // SAFETY: dup2 onto a number that this test owns: it closes the old and makes it a duplicate of `other`.
+    assert_eq!(unsafe { libc::dup2(other.as_raw_fd(), number) }, number);
+    let new = Source::new(number);
+    let recv = Pending::recv(new, 5);
+    recv.submit_pending(reactor);
+    completions(reactor, 2);
+    assert!(
+        left.iter()
+            .all(|ready| ready.op.outcome() == Some(Err(libc::ECANCELED)))
+    );
+    new_peer.write_all(b"hello").unwrap();
+    assert_eq!(completions(reactor, 1), [recv.ptr()]);
+    assert_eq!(&*recv.buf, b"hello");
+    reactor.forget(new, true);
+    // SAFETY: the duplicate that dup2 made above.
+    drop(unsafe { std::os::fd::OwnedFd::from_raw_fd(number) });
 }
 
 pub(super) fn events_of_an_earlier_use_of_a_number_are_ignored(reactor: &mut Reactor) {

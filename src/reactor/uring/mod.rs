@@ -123,16 +123,15 @@ impl Uring {
         if index >= self.entries.len() {
             self.entries.resize_with(index + 1, Entry::default);
         }
-        let entry = &mut self.entries[index];
-        if entry.generation != source.generation {
-            assert!(
-                entry.is_idle(),
-                "descriptor {} was closed under its operations",
-                source.fd
-            );
-            *entry = Entry::new(source.generation);
+        let generation = self.entries[index].generation;
+        if generation != source.generation {
+            if !self.entries[index].is_idle() {
+                // Closed on another thread, with watches that were withdrawn there: the news has not come yet.
+                self.forget(Source { generation, ..source }, true);
+            }
+            self.entries[index] = Entry::new(source.generation);
         }
-        entry
+        &mut self.entries[index]
     }
 
     /// The entry of a source if it is the one that is known under this number.

@@ -19,6 +19,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
+//! As an iterator it is a [`Generator`]. A stack may be memory of the program's own, see [`StackMemory`].
+//!
 //! A coroutine stays on the thread that made it: what lies on its stack need not be `Send`.
 //!
 //! ```compile_fail,E0277
@@ -35,6 +37,9 @@
 
 #![allow(unsafe_code, reason = "switches stacks")]
 
+mod generator;
+mod memory;
+
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -48,6 +53,9 @@ use crate::context::{Engine, Handle, Transfer};
 use crate::ffi;
 use crate::no_suspend;
 use crate::stack::{self, Stack};
+pub use generator::Generator;
+use memory::Memory;
+pub use memory::StackMemory;
 
 /// What a coroutine answers when it is resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +74,7 @@ pub struct Coroutine<Input, Yield, Return> {
     /// `None` once it is over; then nothing of it is left to unwind.
     suspended: Option<Handle>,
     /// Given up, mapping and all, where frames are on it that cannot be unwound.
-    stack: Option<Stack>,
+    stack: Option<Memory>,
     _not_send: PhantomData<*mut ()>,
 }
 
@@ -88,11 +96,33 @@ struct Shared<I, Y, R> {
     stack: Range<usize>,
     body: Cell<Option<Body<I, Y, R>>>,
     input: Cell<Option<I>>,
+    /// What makes the input, in the frame of a [`Coroutine::resume_with`] that has not returned.
+    on_top: Cell<Option<NonNull<dyn FnMut() -> I>>>,
     output: Cell<Option<Output<Y, R>>>,
     /// Where the side that resumed is suspended.
     resumer: Cell<Option<Handle>>,
     /// In how many `no_suspend` sections that side is.
     sections: Cell<u32>,
+}
+
+impl<I, Y, R> Shared<I, Y, R> {
+    /// On the coroutine's side, which was just resumed.
+    fn take_input(&self) -> I {
+        if let Some(mut make) = self.on_top.take() {
+            /// Without a resumer nothing switches back: a fiber of a scope in the body may have lent its yielder to `make`.
+            struct Kept<'a>(&'a Cell<Option<Handle>>, Option<Handle>);
+            impl Drop for Kept<'_> {
+                fn drop(&mut self) {
+                    self.0.set(self.1.take());
+                }
+            }
+            let _resumer = Kept(&self.resumer, self.resumer.take());
+            // SAFETY: it lies in the frame of `resume_with`, which is suspended until this coroutine switches back, and that
+            // it cannot in the middle.
+            return unsafe { make.as_mut() }();
+        }
+        self.input.take().expect("a coroutine is resumed with an input")
+    }
 }
 
 enum Output<Y, R> {
@@ -130,13 +160,32 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
         let stack = Stack::new(stack::check_size(stack_size)?)?;
         stack.set_label(Some(Location::caller()));
         stack::watch_thread();
-        // SAFETY: the stack and the handle stay together in the coroutine.
-        let handle = unsafe { engine.make(&stack, entry::<I, Y, R>)? };
+        Coroutine::on(engine, Memory::Ours(stack), Box::new(body))
+    }
+
+    /// A coroutine on memory that the program supplies.
+    ///
+    /// An overflow of it is not found out, unless the program has put a guard below it.
+    ///
+    /// # Errors
+    /// Where the memory is smaller than [`stack::MIN_SIZE`], or too small for the engine.
+    pub fn on_memory<M, F>(engine: Engine, memory: M, body: F) -> io::Result<Self>
+    where
+        M: StackMemory,
+        F: FnOnce(&Yielder<I, Y>, I) -> R + 'static,
+    {
+        Coroutine::on(engine, Memory::Theirs(Box::new(memory)), Box::new(body))
+    }
+
+    fn on(engine: Engine, memory: Memory, body: Body<I, Y, R>) -> io::Result<Self> {
+        // SAFETY: the memory and the handle stay together in the coroutine.
+        let (handle, addresses) = unsafe { memory.begin(engine, entry::<I, Y, R>)? };
         let shared = Box::new(Shared {
             engine,
-            stack: stack.addresses(),
-            body: Cell::new(Some(Box::new(body))),
+            stack: addresses,
+            body: Cell::new(Some(body)),
             input: Cell::new(None),
+            on_top: Cell::new(None),
             output: Cell::new(None),
             resumer: Cell::new(None),
             sections: Cell::new(0),
@@ -146,7 +195,7 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
             engine,
             shared,
             suspended: Some(handle),
-            stack: Some(stack),
+            stack: Some(memory),
             _not_send: PhantomData,
         })
     }
@@ -158,8 +207,59 @@ impl<I, Y, R> Coroutine<I, Y, R> {
     /// # Panics
     /// With what its body panicked with; it is over then. Also if it is over already.
     pub fn resume(&mut self, input: I) -> CoroutineState<Y, R> {
-        let handle = self.suspended.take().expect("Coroutine::resume: the coroutine is over");
         self.shared().input.set(Some(input));
+        self.go_on()
+    }
+
+    /// As [`resume`](Coroutine::resume), with a function that makes the input, and runs on the coroutine's own stack, on top of the
+    /// [`suspend`](Yielder::suspend) that it is in. As Boost.Context's `ontop_fcontext` does.
+    ///
+    /// What it panics with comes out of that `suspend`: so it can raise something in the coroutine. If the body has not begun, it
+    /// does not, and is over.
+    ///
+    /// ```
+    /// use kapok::coroutine::{Coroutine, CoroutineState};
+    /// use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    ///
+    /// let mut coroutine = Coroutine::new(|yielder, first: u32| {
+    ///     let raised = catch_unwind(AssertUnwindSafe(|| yielder.suspend(first + 1)));
+    ///     raised.unwrap_err().downcast::<&str>().map(|text| *text)
+    /// })?;
+    /// let six = 6; // may be borrowed
+    /// let state = coroutine.resume_with(|| six * 7);
+    /// assert!(matches!(state, CoroutineState::Yielded(43)));
+    /// let state = coroutine.resume_with(|| resume_unwind(Box::new("enough")));
+    /// assert!(matches!(state, CoroutineState::Complete(Ok("enough"))));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// As [`resume`](Coroutine::resume).
+    pub fn resume_with(&mut self, input: impl FnOnce() -> I) -> CoroutineState<Y, R> {
+        /// Not even a coroutine that is over keeps what is borrowed.
+        struct Borrowed<'a, I>(&'a Cell<Option<NonNull<dyn FnMut() -> I>>>);
+        impl<I> Drop for Borrowed<'_, I> {
+            fn drop(&mut self) {
+                self.0.set(None);
+            }
+        }
+        assert!(!self.is_done(), "Coroutine::resume: the coroutine is over");
+        let mut input = Some(input);
+        let mut once = || input.take().expect("it is called once")();
+        let on_top: NonNull<dyn FnMut() -> I + '_> = NonNull::from(&mut once);
+        // SAFETY: only the lifetime is forgotten: it is called before the coroutine goes on, or `Borrowed` takes it back.
+        let on_top =
+            unsafe { std::mem::transmute::<NonNull<dyn FnMut() -> I + '_>, NonNull<dyn FnMut() -> I>>(on_top) };
+        // SAFETY: owned by this coroutine, which outlives this call.
+        let shared = unsafe { self.shared.as_ref() };
+        shared.on_top.set(Some(on_top));
+        let _borrowed = Borrowed(&shared.on_top);
+        self.go_on()
+    }
+
+    /// Runs it until it suspends itself or returns. Its input is there, or what makes it.
+    fn go_on(&mut self) -> CoroutineState<Y, R> {
+        let handle = self.suspended.take().expect("Coroutine::resume: the coroutine is over");
         self.shared().sections.set(no_suspend::depth());
         // SAFETY: the coroutine's own handle, of this engine, on this thread; `entry` and `suspend` expect `Shared`.
         let transfer = unsafe { self.engine.jump(handle, self.shared.as_ptr().cast()) };
@@ -228,7 +328,7 @@ impl<I, Y, R> Drop for Coroutine<I, Y, R> {
         if self.unwind() {
             // SAFETY: leaked in `with`; no frame is left that could reach it.
             drop(unsafe { Box::from_raw(self.shared.as_ptr()) });
-            if let Some(stack) = &self.stack {
+            if let Some(Memory::Ours(stack)) = &self.stack {
                 stack.set_label(None);
             }
         } else {
@@ -286,12 +386,13 @@ fn run_body<I, Y, R>(shared: &Shared<I, Y, R>) -> Output<Y, R> {
         if no_suspend::depth() > shared.sections.get() {
             no_suspend::refuse();
         }
+        let resumer = shared.resumer.take();
+        let resumer = resumer.expect("Yielder::suspend: called in what makes the input of a resume_with");
         shared.output.set(Some(Output::Yielded(value)));
-        let resumer = shared.resumer.take().expect("a coroutine that runs was resumed");
         // SAFETY: the resumer is suspended in `resume` or `unwind`, on this thread.
         let transfer = unsafe { shared.engine.jump(resumer, ptr::null_mut()) };
         shared.resumer.set(transfer.from);
-        shared.input.take().expect("a coroutine is resumed with an input")
+        shared.take_input()
     };
     let suspend: NonNull<dyn Fn(Y) -> I + '_> = NonNull::from(&suspend);
     // SAFETY: only the lifetime is forgotten; the yielder does not leave the frame that `suspend` is in, because the body
@@ -302,8 +403,7 @@ fn run_body<I, Y, R>(shared: &Shared<I, Y, R>) -> Output<Y, R> {
         _not_send: PhantomData,
     };
     let body = shared.body.take().expect("a coroutine begins once");
-    let input = shared.input.take().expect("a coroutine is resumed with an input");
-    match panic::catch_unwind(AssertUnwindSafe(|| body(&yielder, input))) {
+    match panic::catch_unwind(AssertUnwindSafe(|| body(&yielder, shared.take_input()))) {
         Ok(value) => Output::Complete(value),
         Err(payload) => Output::Panicked(payload),
     }

@@ -17,20 +17,27 @@
 //!
 //! A fiber becomes the waiter only after it has been suspended: see `sched::switch`. A thread parks, and is let go by a
 //! flag of its own that the poster sets last, because the waiter, which lies on the thread's stack, is gone as soon as the
-//! thread goes on.
+//! thread goes on. A future's waiter lies on the heap, and belongs to the future and to whoever has its address out of the word
+//! (`posted`).
 
 #![allow(
     unsafe_code,
     reason = "the waiter lies on another stack and is reached by its address"
 )]
 
+mod posted;
+
 use std::fmt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Waker;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::sched::{self, Cut, FiberRef, Inbox, UNWINDS, WakeUp, Worker};
 use crate::sys;
+pub use posted::Posted;
+pub(crate) use posted::Registration;
 
 const EMPTY: usize = 0;
 const POSTED: usize = 1;
@@ -55,6 +62,8 @@ const POSTED: usize = 1;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
+/// Async code waits for it, too: [`posted`](Baton::posted) is a future of its wait, and so is `(&baton).await`.
+///
 /// While a thread is panicking, `wait` blocks the thread even in a fiber: see the safety contract in `docs/soundness.md`.
 pub struct Baton {
     state: AtomicUsize,
@@ -63,8 +72,16 @@ pub struct Baton {
 /// Who waits. Its address is the baton's state; the alignment keeps that apart from `EMPTY` and `POSTED`.
 #[repr(align(8))]
 enum Waiter {
-    Fiber { wake_up: WakeUp, inbox: *const Inbox },
-    Thread { thread: Thread, released: AtomicBool },
+    Fiber {
+        wake_up: WakeUp,
+        inbox: *const Inbox,
+    },
+    Thread {
+        thread: Thread,
+        released: AtomicBool,
+    },
+    /// Lies in an `Arc`, of which the word has a reference. `None` when it was called.
+    Task(Mutex<Option<Waker>>),
 }
 
 impl Baton {
@@ -334,6 +351,8 @@ unsafe fn wake(waiter: *const Waiter) {
             // The waiter may be gone from here on.
             thread.unpark();
         }
+        // SAFETY: the word's reference, which comes with the address.
+        Waiter::Task(_) => unsafe { posted::call(waiter) },
     }
 }
 
