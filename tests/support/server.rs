@@ -42,8 +42,8 @@ impl Server {
             .strip_prefix("listening on ")
             .and_then(|rest| rest.split_once(' '));
         let address = address.unwrap_or_else(|| panic!("{first:?} is not the address")).0;
-        // After the scheme.
-        let address = address.rsplit('/').next().expect("one or more");
+        let address = address.split_once("://").map_or(address, |(_, address)| address);
+        let address = address.trim_end_matches('/');
         Server {
             child,
             address: address.parse().expect("an address"),
