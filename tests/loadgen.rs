@@ -105,7 +105,15 @@ fn httpd_answers_all_of_it() {
 fn it_ends_in_time_and_tells_people_too() {
     let httpd = Server::start("httpd", [] as [&str; 0]);
     let _watchdog = watchdog();
-    let output = run(httpd.address, "/plaintext", &["--duration", "0.3", "-c", "2"]);
+    // A machine that is busy may not come to an answer in a short time.
+    let mut outputs = ["0.3", "3", "30"]
+        .map(|seconds| ["--duration", seconds, "-c", "2"])
+        .into_iter();
+    let output = outputs.find_map(|options| {
+        let output = run(httpd.address, "/plaintext", &options);
+        output.status.success().then_some(output)
+    });
+    let output = output.expect("an answer in half a minute");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{text}");
     says(

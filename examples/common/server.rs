@@ -1,7 +1,7 @@
 //! A server's life: it listens, starts a fiber for each connection, and when a signal comes sees everybody off.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,6 +13,9 @@ use kapok::runtime::Handle;
 use kapok::signal::{SIGINT, SIGTERM, Signals};
 use kapok::sync::{Event, Mutex, PoisonError};
 use kapok::{CancelToken, fiber, spawn, timeout};
+
+/// How long to listen to a client that has been told good-bye.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A server that listens already.
 pub(crate) struct Server {
@@ -170,6 +173,18 @@ impl Connection {
             peer,
             all: Arc::clone(all),
         })
+    }
+}
+
+impl Connection {
+    /// Says that nothing follows, and hears the client out for a while: closing a socket that has unread bytes resets it, and
+    /// the reset can overtake the last answer.
+    pub(crate) fn part(&self) {
+        let mut stream = &*self.stream;
+        if stream.shutdown(Shutdown::Write).is_ok() {
+            let mut rest = [0; 1024];
+            let _too_late = timeout(LINGER, || while stream.read(&mut rest).is_ok_and(|count| count > 0) {});
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! One connection: the handshake, requests and answers, and an end that is told to the client.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kapok::net::TcpStream;
 use kapok::timeout;
@@ -13,9 +11,6 @@ use crate::Options;
 use crate::common::limit;
 use crate::common::server::Connection;
 use crate::request::{self, Bad, Request};
-
-/// How long to listen to a client that has been told good-bye.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What rustls makes of a connection: it only knows that it can be read and written.
 type Tls<'s> = StreamOwned<ServerConnection, &'s TcpStream>;
@@ -41,7 +36,7 @@ fn converse(config: &Arc<ServerConfig>, connection: &Connection, options: &Optio
     // Without it a client cannot tell the end from an attack that cuts the connection off.
     tls.conn.send_close_notify();
     let told = tls.flush();
-    part(stream);
+    connection.part();
     answered.and(told)
 }
 
@@ -137,13 +132,5 @@ fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         431 => "Request Header Fields Too Large",
         _ => "Not Implemented",
-    }
-}
-
-/// Closing a socket that has unread bytes resets it, and the reset can overtake the last answer: hears the client out.
-fn part(mut stream: &TcpStream) {
-    if stream.shutdown(Shutdown::Write).is_ok() {
-        let mut rest = [0; 1024];
-        let _too_late = timeout(LINGER, || while stream.read(&mut rest).is_ok_and(|count| count > 0) {});
     }
 }

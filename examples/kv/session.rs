@@ -1,11 +1,9 @@
 //! One client's life: its requests come in batches, and the answers to a batch leave in one write.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-use kapok::net::TcpStream;
+use std::time::Instant;
 
 use crate::common::limit;
 use crate::common::server::{Connection, Connections};
@@ -17,9 +15,6 @@ use crate::{Server, commands};
 const ROOM: usize = 16 * 1024;
 /// How much of answers may pile up before they are written, though more requests are there.
 const ENOUGH: usize = 256 * 1024;
-/// How long to listen to a client that has been told why it is left.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// What commands know of who has sent them.
 pub(crate) struct Session<'s> {
     pub(crate) server: &'s Server,
@@ -48,16 +43,8 @@ pub(crate) fn serve(server: &Server, connection: &Connection) {
         has_quit: false,
     };
     match converse(&mut session, connection) {
-        Ok(()) => part(&connection.stream),
+        Ok(()) => connection.part(),
         Err(error) => log::debug!("client {}: {error}", connection.id),
-    }
-}
-
-/// Closing a socket that has unread bytes resets it, and the reset can overtake the last answer: hears the client out.
-fn part(mut stream: &TcpStream) {
-    if stream.shutdown(Shutdown::Write).is_ok() {
-        let mut rest = [0; 1024];
-        let _too_late = kapok::timeout(LINGER, || while stream.read(&mut rest).is_ok_and(|count| count > 0) {});
     }
 }
 
