@@ -15,6 +15,8 @@ need strace strace
 need curl curl
 need wrk wrk
 need ab apache2-utils
+need redis-cli redis-tools
+need openssl openssl
 [ -e /usr/include/boost/context/fiber.hpp ] || missing="$missing libboost-context-dev"
 # bindgen finds libclang where llvm-config or the usual directories have it.
 ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || missing="$missing libclang-dev"

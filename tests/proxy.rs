@@ -4,94 +4,19 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
-use support::{Random, Watchdog, watchdog};
+use support::Random;
+use support::server::Server;
 
-/// A running proxy. It is killed when this is dropped.
-struct Proxy {
-    child: Child,
-    address: SocketAddr,
-    output: BufReader<ChildStdout>,
-    log: BufReader<ChildStderr>,
-    _watchdog: Watchdog,
-}
-
-impl Proxy {
-    fn to(upstream: SocketAddr, options: &[&str]) -> Proxy {
-        let watchdog = watchdog();
-        let own = std::env::current_exe().expect("the path of this test");
-        let profile = own.parent().and_then(Path::parent).expect("target/<profile>/deps");
-        let path = profile.join("examples/proxy");
-        let hint = "is missing: run `cargo build --examples` first, with the options of this test";
-        assert!(path.is_file(), "{} {hint}", path.display());
-        let mut child = Command::new(path)
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--verbose",
-                "--upstream",
-                &upstream.to_string(),
-            ])
-            .args(options)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start the proxy");
-        let mut output = BufReader::new(child.stdout.take().expect("piped"));
-        let log = BufReader::new(child.stderr.take().expect("piped"));
-        let mut line = String::new();
-        output.read_line(&mut line).expect("a line of output");
-        let address = line.strip_prefix("listening on ").and_then(|rest| rest.split_once(' '));
-        let address = address.expect("the address").0.parse().expect("an address");
-        Proxy {
-            child,
-            address,
-            output,
-            log,
-            _watchdog: watchdog,
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).expect("connect")
-    }
-
-    /// What it says about the next connection that ends.
-    fn told(&mut self) -> String {
-        let mut line = String::new();
-        self.log.read_line(&mut line).expect("a line about a connection");
-        line
-    }
-
-    fn signal(&self) {
-        let sent = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
-        assert!(sent.expect("kill").success());
-    }
-
-    /// Its last words.
-    fn ends(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).expect("a last line");
-        assert!(self.child.wait().expect("wait for it").success());
-        line
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
+/// A proxy to that server.
+fn proxy_to(upstream: SocketAddr, options: &[&str]) -> Server {
+    let upstream = upstream.to_string();
+    let own = ["--verbose", "--upstream", &upstream];
+    Server::start("proxy", own.iter().chain(options))
 }
 
 /// A server that does the same with each of its connections.
@@ -115,7 +40,7 @@ fn echo(mut stream: TcpStream) {
 
 #[test]
 fn many_clients_get_back_what_they_sent() {
-    let mut proxy = Proxy::to(upstream(echo), &[]);
+    let proxy = proxy_to(upstream(echo), &[]);
     let clients: Vec<_> = (0..16)
         .map(|seed| {
             let mut stream = proxy.connect();
@@ -136,10 +61,11 @@ fn many_clients_get_back_what_they_sent() {
         .collect();
     clients.into_iter().for_each(|client| client.join().unwrap());
     for _ in 0..16 {
-        assert_eq!(proxy.told(), "300000 bytes there, 300000 back: done\n");
+        assert_eq!(proxy.complains(), "300000 bytes there, 300000 back: done");
     }
     proxy.signal();
-    assert_eq!(proxy.ends(), "16 connections served, 0 failed\n");
+    assert_eq!(proxy.says(), "16 connections served, 0 failed");
+    proxy.ends();
 }
 
 #[test]
@@ -156,7 +82,7 @@ fn a_slow_upstream_holds_up_nobody_else() {
             echo(stream);
         }
     });
-    let proxy = Proxy::to(address, &["--workers", "1"]);
+    let proxy = proxy_to(address, &["--workers", "1"]);
     let mut slow = proxy.connect();
     let mut writer = slow.try_clone().unwrap();
     let sent = vec![b's'; 20_000_000];
@@ -197,7 +123,7 @@ fn an_upstream_that_dies_is_told_of_and_others_go_on() {
             _ => echo(stream),
         }
     });
-    let mut proxy = Proxy::to(address, &[]);
+    let proxy = proxy_to(address, &[]);
     let mut other = proxy.connect();
     other.write_all(b"xhere").unwrap();
     let mut buf = [0; 4];
@@ -210,7 +136,7 @@ fn an_upstream_that_dies_is_told_of_and_others_go_on() {
         Ok(_) => assert!(b"half of an ans".starts_with(&got)),
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    let told = proxy.told();
+    let told = proxy.complains();
     assert!(!told.contains("done"), "{told}");
     other.write_all(b"still").unwrap();
     other.read_exact(&mut buf).unwrap();
@@ -220,28 +146,29 @@ fn an_upstream_that_dies_is_told_of_and_others_go_on() {
 #[test]
 fn nobody_there_and_nobody_who_answers() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut proxy = Proxy::to(nobody, &[]);
+    let proxy = proxy_to(nobody, &[]);
     assert_eq!(proxy.connect().read(&mut [0]).unwrap(), 0);
-    let told = proxy.told();
+    let told = proxy.complains();
     assert!(
         told.starts_with("0 bytes there, 0 back: ") && told.contains("refused"),
         "{told}"
     );
 
     let silent = upstream(|mut stream| drop(stream.read_to_end(&mut Vec::new())));
-    let mut proxy = Proxy::to(silent, &["--max-time", "0.05"]);
+    let proxy = proxy_to(silent, &["--max-time", "0.05"]);
     let mut client = proxy.connect();
     client.write_all(b"hello?").unwrap();
     // The end, or a reset.
     assert!(client.read(&mut [0]).unwrap_or(0) == 0);
-    assert_eq!(proxy.told(), "6 bytes there, 0 back: the deadline has passed\n");
+    assert_eq!(proxy.complains(), "6 bytes there, 0 back: the deadline has passed");
     proxy.signal();
-    assert_eq!(proxy.ends(), "0 connections served, 1 failed\n");
+    assert_eq!(proxy.says(), "0 connections served, 1 failed");
+    proxy.ends();
 }
 
 #[test]
 fn after_a_signal_connections_may_end_and_must() {
-    let mut proxy = Proxy::to(upstream(echo), &["--grace", "600"]);
+    let proxy = proxy_to(upstream(echo), &["--grace", "600"]);
     let mut client = proxy.connect();
     client.write_all(b"a").unwrap();
     client.read_exact(&mut [0]).unwrap();
@@ -250,13 +177,15 @@ fn after_a_signal_connections_may_end_and_must() {
     client.write_all(b"b").unwrap();
     client.read_exact(&mut [0]).unwrap();
     drop(client);
-    assert_eq!(proxy.ends(), "1 connections served, 0 failed\n");
+    assert_eq!(proxy.says(), "1 connections served, 0 failed");
+    proxy.ends();
 
-    let mut proxy = Proxy::to(upstream(echo), &["--grace", "0.01"]);
+    let proxy = proxy_to(upstream(echo), &["--grace", "0.01"]);
     let mut client = proxy.connect();
     client.write_all(b"a").unwrap();
     client.read_exact(&mut [0]).unwrap();
     proxy.signal();
-    assert!(proxy.ends().ends_with(" failed\n"));
+    assert!(proxy.says().ends_with(" failed"));
+    proxy.ends();
     assert!(client.read(&mut [0]).unwrap_or(0) == 0);
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use kapok::Engine;
 
 pub(crate) mod child;
+pub(crate) mod server;
 
 /// How long a test may take, on a slow and busy machine too.
 const DEADLINE: Duration = Duration::from_secs(180);

@@ -1,0 +1,121 @@
+//! One client's life: its requests come in batches, and the answers to a batch leave in one write.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::common::limit;
+use crate::common::server::{Connection, Connections};
+use crate::reply::Replies;
+use crate::request::Parser;
+use crate::{Server, commands};
+
+/// How much is read at a time, and what an idle connection keeps.
+const ROOM: usize = 16 * 1024;
+/// How much of answers may pile up before they are written, though more requests are there.
+const ENOUGH: usize = 256 * 1024;
+/// What commands know of who has sent them.
+pub(crate) struct Session<'s> {
+    pub(crate) server: &'s Server,
+    pub(crate) connections: &'s Connections,
+    pub(crate) peer: SocketAddr,
+    pub(crate) id: u64,
+    pub(crate) name: Vec<u8>,
+    pub(crate) replies: Replies,
+    /// When the batch has come.
+    pub(crate) now: Instant,
+    /// Whether it is to be closed after the answers.
+    pub(crate) has_quit: bool,
+}
+
+/// Serves one client until it leaves.
+pub(crate) fn serve(server: &Server, connection: &Connection) {
+    server.clients.fetch_add(1, Ordering::Relaxed);
+    let mut session = Session {
+        server,
+        connections: connection,
+        peer: connection.peer,
+        id: connection.id,
+        name: Vec::new(),
+        replies: Replies::default(),
+        now: Instant::now(),
+        has_quit: false,
+    };
+    match converse(&mut session, connection) {
+        Ok(()) => connection.part(),
+        Err(error) => log::debug!("client {}: {error}", connection.id),
+    }
+}
+
+fn converse(session: &mut Session<'_>, connection: &Connection) -> io::Result<()> {
+    let mut stream = &*connection.stream;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(limit(session.server.idle_timeout))?;
+    stream.set_write_timeout(limit(session.server.write_timeout))?;
+    let mut parser = Parser::new(session.server.limits);
+    // What has been read, up to `end`.
+    let (mut input, mut end) = (vec![0; ROOM], 0);
+    while !session.has_quit {
+        let count = match stream.read(&mut input[end..]) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        end += count;
+        session.now = Instant::now();
+        let used = answer_all(session, &mut parser, &input[..end], stream)?;
+        flush(session, stream)?;
+        input.copy_within(used..end, 0);
+        end -= used;
+        // Room for what is known to come, but never more than twice what has come: a length is only a promise.
+        if end == input.len() {
+            let room = parser.expects().min(2 * end).max(end + ROOM);
+            input.resize(room, 0);
+        } else if end == 0 && input.len() > 4 * ROOM {
+            input = vec![0; ROOM];
+        }
+    }
+    Ok(())
+}
+
+/// Answers all requests that are complete, and gives how many bytes those were.
+fn answer_all(
+    session: &mut Session<'_>,
+    parser: &mut Parser,
+    input: &[u8],
+    stream: impl Write + Copy,
+) -> io::Result<usize> {
+    let (mut used, mut count) = (0, 0);
+    while !session.has_quit {
+        match parser.parse(&input[used..]) {
+            Ok(Some(length)) => {
+                commands::run(session, parser.arguments(&input[used..]));
+                parser.finish();
+                used += length;
+                count += 1;
+            }
+            Ok(None) => break,
+            Err(broken) => {
+                session.replies.error(&format!("ERR Protocol error: {broken}"));
+                session.has_quit = true;
+            }
+        }
+        // Bounds what a client that does not read can make the server hold.
+        if session.replies.bytes.len() >= ENOUGH {
+            flush(session, stream)?;
+        }
+    }
+    session.server.commands.fetch_add(count, Ordering::Relaxed);
+    Ok(used)
+}
+
+fn flush(session: &mut Session<'_>, mut stream: impl Write) -> io::Result<()> {
+    if !session.replies.bytes.is_empty() {
+        stream.write_all(&session.replies.bytes)?;
+        session.replies.bytes.clear();
+        session.replies.bytes.shrink_to(4 * ROOM);
+    }
+    Ok(())
+}
