@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo clippy --all-targets -- -D warnings
-cargo clippy --all-targets --features boost-names -- -D warnings
+cargo clippy --all-targets --features asm,boost-names -- -D warnings
