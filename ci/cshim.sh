@@ -18,7 +18,7 @@ build gcc "$out/test" -O2
 echo "gcc -O2, without asm: $(tail -n 1 "$out/log")"
 warnings="$warnings -DKAPOK_ASM"
 for compiler in gcc clang; do
-    for level in -O0 -O1 -O2 -O3 -Os "-O2 -D_FORTIFY_SOURCE=2" "-O2 -flto" "-O2 -fstack-protector-all"; do
+    for level in -O0 -O1 -O2 -O3 -Os "-O1 -DKAPOK_BUILTIN_SETJMP=0" "-O2 -D_FORTIFY_SOURCE=2" "-O2 -flto" "-O2 -fstack-protector-all"; do
         # shellcheck disable=SC2086 # one or two flags
         build "$compiler" "$out/test" $level
         "$out/test" >"$out/log" || { cat "$out/log"; exit 1; }
