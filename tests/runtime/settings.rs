@@ -293,11 +293,20 @@ fn engines_and_reactors_have_names() {
         assert_eq!(engines.iter().filter(|other| *other == engine).count(), 1);
     }
     says(&"".parse::<Engine>().unwrap_err().to_string(), &["setjmp"]);
-    let written = cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) && cfg!(target_pointer_width = "64");
-    match "asm".parse::<Engine>() {
-        Ok(engine) => assert!(cfg!(feature = "asm"), "{engine}"),
-        Err(error) if cfg!(feature = "asm") => assert!(!written, "{error}"),
-        Err(error) => says(&error.to_string(), &["the Cargo feature `asm`", "setjmp"]),
+    let feature = cfg!(feature = "asm");
+    let written = cfg!(all(
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        target_pointer_width = "64"
+    ));
+    let asm = "asm".parse::<Engine>();
+    assert_eq!(asm.is_ok(), feature && written, "{asm:?}");
+    if let Err(error) = asm {
+        let why = if feature {
+            "for this machine"
+        } else {
+            "the Cargo feature `asm`"
+        };
+        says(&error.to_string(), &[why, "setjmp"]);
     }
     assert_eq!("Setjmp".parse::<Engine>().unwrap_err().kind(), ErrorKind::InvalidInput);
     for kind in ReactorKind::available() {
