@@ -115,6 +115,7 @@ fn main() {
     let plan = measure::Plan {
         rounds,
         sample: std::time::Duration::ZERO,
+        limit: std::time::Duration::MAX,
     };
     let text = json::json(&environment, plan, &[], &[("engines", &tables)]);
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");

@@ -33,6 +33,7 @@ fn main() {
     let plan = Plan {
         rounds,
         sample: Duration::from_millis(sample),
+        limit: Duration::MAX,
     };
     let environment = environment::environment();
     let references = [(

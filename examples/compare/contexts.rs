@@ -79,9 +79,10 @@ unsafe extern "C-unwind" {
 
 fn functions(engine: Engine) -> &'static Functions {
     let name = CString::new(engine.name()).expect("names are plain");
-    // SAFETY: a C string. The result is NULL or a constant of the library.
-    let found = unsafe { kapok_engine_find(name.as_ptr()).as_ref() };
-    found.expect("the library lists it")
+    // SAFETY: a C string.
+    let found = unsafe { kapok_engine_find(name.as_ptr()) };
+    // SAFETY: NULL, or a constant of the library.
+    unsafe { found.as_ref() }.expect("the library lists it")
 }
 
 /// The largest number of contexts at once, and the bytes of stack for each.

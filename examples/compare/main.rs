@@ -45,6 +45,9 @@ struct Options {
     /// How long each of them takes, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 50)]
     sample: u64,
+    /// About how long all may take; there are fewer rounds where the machine is busy
+    #[arg(long, value_name = "S", default_value_t = 75)]
+    seconds: u64,
     /// One short round, to see that it works
     #[arg(long)]
     quick: bool,
@@ -69,11 +72,13 @@ fn run(options: &Options) -> io::Result<()> {
         Plan {
             rounds: 1,
             sample: Duration::from_micros(500),
+            limit: Duration::MAX,
         }
     } else {
         Plan {
             rounds: options.rounds.into(),
             sample: Duration::from_millis(options.sample),
+            limit: Duration::from_secs(options.seconds) / 3, // engines bare, engines with fibers, reactors
         }
     };
     std::fs::create_dir_all(&options.out)?;

@@ -1,7 +1,7 @@
 //! Measuring several subjects at the same works, in turns: a machine whose speed drifts treats them alike.
 
 use std::fmt::Display;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What one run of a work came to.
 #[derive(Clone, Copy)]
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// What one sample is to take.
     pub(crate) sample: Duration,
+    /// No further round begins after so long: on a machine that others use, there are fewer.
+    pub(crate) limit: Duration,
 }
 
 /// What one subject took for one work.
@@ -75,6 +77,7 @@ pub(crate) fn measure<S: Copy + Display>(
     plan: Plan,
     mut tick: impl FnMut(&str),
 ) -> Vec<Table> {
+    let begin = Instant::now();
     let mut tables: Vec<Table> = Vec::new();
     for work in works {
         let rows = subjects.iter().map(|&subject| {
@@ -90,6 +93,9 @@ pub(crate) fn measure<S: Copy + Display>(
         tables.push(Table { work: work.name, rows });
     }
     for round in 0..plan.rounds {
+        if round > 0 && begin.elapsed() > plan.limit {
+            break;
+        }
         for (work, table) in works.iter().zip(&mut tables) {
             for turn in 0..subjects.len() {
                 // Another one is first each time.

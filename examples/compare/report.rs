@@ -24,7 +24,7 @@ pub(crate) fn html(
 ) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Kapok on this machine</title>\
-         <style>{STYLE}</style></head><body>\n<h1>Kapok on this machine</h1>\n<p>Nanoseconds of processor time for each, {} rounds in which all \
+         <style>{STYLE}</style></head><body>\n<h1>Kapok on this machine</h1>\n<p>Nanoseconds of processor time for each, up to {} rounds in which all \
          take turns. Bars are medians; the line on a bar goes from the best round to the worst. Compare figures of one run \
          only.</p>\n",
         plan.rounds

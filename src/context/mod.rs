@@ -70,7 +70,7 @@ struct Functions {
 ///
 /// | name       | every switch            | keeps for each context                             |
 /// |------------|-------------------------|----------------------------------------------------|
-/// | `setjmp`   | `_setjmp` / `_longjmp`  | the callee-saved registers; **the default**        |
+/// | `setjmp`   | setjmp and longjmp      | the callee-saved registers; **the default**        |
 /// | `ucontext` | `swapcontext(3)`        | also the signal mask, at one system call a switch  |
 /// | `asm`      | some 20 instructions    | as `setjmp`                                        |
 ///
