@@ -2,12 +2,11 @@
 
 fn main() {
     // Not the directory: the tests in it do not concern the library.
-    for file in std::fs::read_dir("csrc")
-        .expect("csrc is part of the package")
-        .flatten()
-    {
-        if file.file_type().is_ok_and(|kind| kind.is_file()) {
-            println!("cargo::rerun-if-changed={}", file.path().display());
+    for dir in ["csrc", "csrc/asm"] {
+        for file in std::fs::read_dir(dir).expect("it is part of the package").flatten() {
+            if file.file_type().is_ok_and(|kind| kind.is_file()) {
+                println!("cargo::rerun-if-changed={}", file.path().display());
+            }
         }
     }
     println!("cargo::rerun-if-env-changed=CI");
@@ -103,6 +102,8 @@ fn compile_shim() {
     let mut build = cc::Build::new();
     build
         .files([
+            "csrc/asm.c",
+            "csrc/asm_fenv.c",
             "csrc/boost_names.c",
             "csrc/boot_makecontext.c",
             "csrc/boot_sigaltstack.c",
@@ -132,6 +133,15 @@ fn compile_shim() {
     }
     if std::env::var_os("CARGO_FEATURE_BOOST_NAMES").is_some() {
         build.define("KAPOK_BOOST_NAMES", None);
+    }
+    if std::env::var_os("CARGO_FEATURE_ASM").is_some() {
+        // Each is empty for other machines than its own.
+        build.define("KAPOK_ASM", None).files([
+            "csrc/asm/aarch64_aapcs64.S",
+            "csrc/asm/aarch64_aapcs64_fenv.S",
+            "csrc/asm/x86_64_sysv.S",
+            "csrc/asm/x86_64_sysv_fenv.S",
+        ]);
     }
     build.compile("kapok_fctx");
 }

@@ -2,10 +2,19 @@
 //!
 //! The engines take turns, so that a machine whose speed drifts treats them alike; each figure is the median of the rounds,
 //! with the least and the most. Where nothing else is said, there is one worker. Compare figures of one run only. `cargo bench
-//! --bench fibers -- --test` runs one short round; other arguments are parts of the names of what is to be measured.
+//! --bench fibers -- --test` runs one short round; other arguments are parts of the names of what is to be measured. All figures
+//! of a run, and where it was, are in `target/tmp/bench/fibers.json` afterwards.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(unsafe_code, reason = "maps memory, to compare")]
+
+#[path = "../examples/compare/environment.rs"]
+mod environment;
+#[path = "../examples/compare/json.rs"]
+mod json;
+#[expect(dead_code, reason = "of what measures, only what the figures are kept in")]
+#[path = "../examples/compare/measure.rs"]
+mod measure;
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -77,6 +86,8 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part));
     let (rounds, n) = if quick { (1, 2_000) } else { (9, 300_000) };
     let engines = Engine::available();
+    let environment = environment::environment();
+    let mut tables = Vec::new();
     println!("ns for each, median (min - max) of {rounds} rounds of {n}");
     for &(name, work) in WORKS.iter().filter(|(name, _)| is_wanted(name)) {
         let mut figures = vec![Vec::new(); engines.len()];
@@ -92,7 +103,24 @@ fn main() {
             print!("  {engine} {median:7.1} ({min:.1} - {max:.1})");
         }
         println!();
+        let rows = figures.into_iter().zip(&engines).map(|(ns, engine)| measure::Row {
+            subject: engine.to_string(),
+            times: n,
+            ns,
+            calls: None,
+        });
+        let rows = rows.collect();
+        tables.push(measure::Table { work: name, rows });
     }
+    let plan = measure::Plan {
+        rounds,
+        sample: std::time::Duration::ZERO,
+        limit: std::time::Duration::MAX,
+    };
+    let text = json::json(&environment, plan, &[], &[("engines", &tables)]);
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    std::fs::create_dir_all(&dir).expect("Cargo made the directory that it is in");
+    std::fs::write(dir.join("fibers.json"), text).expect("the directory is ours");
     if is_wanted("closures of 10 µs") {
         if quick {
             spread_of_closures(1, 2_000);

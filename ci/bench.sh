@@ -3,6 +3,7 @@
 # servers answer is.
 set -eu
 cd "$(dirname "$0")/.."
+cargo bench --features asm --bench switch -- --test
 cargo bench --bench fibers -- --test
 cargo bench --bench sync -- --test
 cargo bench --bench servers -- --test

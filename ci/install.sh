@@ -13,6 +13,8 @@ need valgrind valgrind
 need musl-gcc musl-tools
 need strace strace
 need curl curl
+need aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+need qemu-aarch64 qemu-user
 need wrk wrk
 need ab apache2-utils
 need redis-cli redis-tools

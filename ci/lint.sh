@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo clippy --all-targets -- -D warnings
-cargo clippy --all-targets --features boost-names,futures-io -- -D warnings
+cargo clippy --all-targets --features asm,boost-names,futures-io -- -D warnings

@@ -14,6 +14,17 @@ kapok_fcontext_t make_fcontext(void *sp, size_t size, kapok_entry_fn fn);
 kapok_transfer_t jump_fcontext(kapok_fcontext_t to, void *data);
 kapok_transfer_t ontop_fcontext(kapok_fcontext_t to, void *data, kapok_ontop_fn fn);
 
+#if KAPOK_HAVE_MAKECONTEXT
+#define IF_UCONTEXT ", ucontext"
+#else
+#define IF_UCONTEXT ""
+#endif
+#if KAPOK_HAVE_ASM
+#define IF_ASM ", asm"
+#else
+#define IF_ASM ""
+#endif
+
 static const struct kapok_engine *_Atomic chosen_engine;
 
 static KAPOK_COLD const struct kapok_engine *choose_engine(void)
@@ -26,12 +37,13 @@ static KAPOK_COLD const struct kapok_engine *choose_engine(void)
 #if KAPOK_HAVE_MAKECONTEXT
     else if (strcmp(name, "ucontext") == 0)
         engine = &kapok_engine_ucontext_fenv;
-    else
-        kapok_die("KAPOK_SWITCH names no switch engine of this build, which has: setjmp, ucontext");
-#else
-    else
-        kapok_die("KAPOK_SWITCH names no switch engine of this build, which has: setjmp");
 #endif
+#if KAPOK_HAVE_ASM
+    else if (strcmp(name, "asm") == 0)
+        engine = &kapok_engine_asm_fenv;
+#endif
+    else
+        kapok_die("KAPOK_SWITCH names no switch engine of this build, which has: setjmp" IF_UCONTEXT IF_ASM);
     /* Threads that race here choose the same. */
     atomic_store_explicit(&chosen_engine, engine, memory_order_relaxed);
     return engine;

@@ -8,6 +8,9 @@ const struct kapok_engine *const kapok_engines[] = {
 #if KAPOK_HAVE_MAKECONTEXT
     &kapok_engine_ucontext,
 #endif
+#if KAPOK_HAVE_ASM
+    &kapok_engine_asm,
+#endif
 };
 const size_t kapok_engine_count = sizeof kapok_engines / sizeof kapok_engines[0];
 const unsigned int kapok_fctx_abi_version = KAPOK_FCTX_ABI_VERSION;

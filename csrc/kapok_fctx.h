@@ -39,8 +39,8 @@
  * WHAT A SWITCH KEEPS
  *     The callee-saved registers, on every engine. The signal mask and the floating-point environment: engine
  *     "ucontext" keeps both for each context (that is what swapcontext(3) does, at one system call a switch); engine
- *     "setjmp" promises neither, they belong to the thread (some libc's _setjmp keeps part of the floating-point
- *     environment; glibc's does not). A context that has never run starts with the mask and the environment of whoever
+ *     "setjmp" and "asm" promise neither, they belong to the thread (some libc's _setjmp keeps part of the
+ *     floating-point environment; glibc's does not). A context that has never run starts with the mask and the environment of whoever
  *     enters it first. errno belongs to the thread.
  *
  *     With KAPOK_BOOST_NAMES the library exports make_fcontext, jump_fcontext and ontop_fcontext also, with Boost's

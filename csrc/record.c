@@ -26,6 +26,11 @@ void kapok_run_entry(struct kapok_head *head, kapok_entry_fn fn)
     if (head->ontop != NULL)
         transfer = head->ontop(transfer);
     fn(transfer);
+    kapok_die_returned();
+}
+
+void kapok_die_returned(void)
+{
     kapok_die("a context function returned; it has to end by a jump to another context");
 }
 

@@ -1,9 +1,10 @@
 /*
  * What the engines share: the head of every record, the record of a context that has never run, and the way to die.
  *
- * A handle points to a record. Every record begins with struct kapok_head, so that a jump can tell a live handle of its
- * own engine from anything else before it trusts the rest. Who resumes a context writes the head of its record (the
- * transfer and the on-top function), marks it consumed, and only then leaves its own stack.
+ * A handle points to a record. Every record begins with its state, so that a jump can tell a live handle of its own
+ * engine from anything else before it trusts the rest. With the engines in C it begins with struct kapok_head: who
+ * resumes a context writes the head of its record (the transfer and the on-top function), marks it consumed, and only
+ * then leaves its own stack. Engine "asm" hands over the transfer in registers.
  */
 #ifndef KAPOK_RECORD_H
 #define KAPOK_RECORD_H
@@ -55,6 +56,9 @@ KAPOK_HIDDEN void *kapok_place_record(void *sp, size_t size, size_t record_size,
 
 /* Runs the on-top function if there is one, then `fn`, which must not return. The bottom frame of every context. */
 KAPOK_HIDDEN void kapok_run_entry(struct kapok_head *head, kapok_entry_fn fn);
+
+/* For when `fn` has returned. */
+KAPOK_HIDDEN KAPOK_COLD _Noreturn void kapok_die_returned(void);
 
 /* Writes "kapok: <sentence>" to standard error and aborts: for what nothing sane can go on from. */
 KAPOK_HIDDEN KAPOK_COLD _Noreturn void kapok_die(const char *sentence);

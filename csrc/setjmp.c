@@ -1,26 +1,37 @@
 /*
- * Engine "setjmp": _setjmp(3) and _longjmp(3) between stacks.
+ * Engine "setjmp": setjmp and longjmp between stacks, the compiler's own or _setjmp(3) and _longjmp(3).
  *
- * A jump saves the caller with _setjmp into a record in its own frame and leaves by _longjmp to the record of the
- * target: two short libc functions, no system call, nothing but the callee-saved registers. ISO C does not bless a
- * longjmp to another stack; every libc that this was tried on does it, because jmp_buf holds registers and nothing
- * else, and QEMU, systemd and GNU Pth rely on it too. What _setjmp cannot do is the *first* entry of a new stack: that
- * is kapok_boot's (boot.h).
+ * A jump saves the caller into a record in its own frame and leaves by a longjmp to the record of the target: no system
+ * call, nothing but the callee-saved registers. ISO C does not bless a longjmp to another stack; every libc that this
+ * was tried on does it, because jmp_buf holds registers and nothing else, and QEMU, systemd and GNU Pth rely on it too.
+ * What setjmp cannot do is the *first* entry of a new stack: that is kapok_boot's (boot.h).
  *
- * The jump itself holds the _setjmp, with no helper under it: after the _longjmp the processor predicts returns by the
- * stack that it left, so each frame between here and the code that goes on costs one misprediction.
+ * The jump itself holds the setjmp, with no helper under it: after the longjmp the processor predicts returns by the
+ * stack that it left, so each frame between here and the code that goes on costs one misprediction. The compiler's own
+ * has none of libc's frames either, and takes half the time (platform.h says where it is used). It notes the stack
+ * pointer, the frame pointer and where to go on; all other registers are saved by the function around it, which the
+ * compiler sees to. It may not be given a record that the same function call has filled, and is not.
  *
  * setjmp_fenv.c compiles this file a second time, with KAPOK_KEEP_FENV: that engine keeps the floating-point
- * environment of each context, which _setjmp by itself does not.
+ * environment of each context, which setjmp by itself does not.
  */
 #undef _FORTIFY_SOURCE    /* its checked longjmp takes another stack for a corrupt one */
 #define _XOPEN_SOURCE 700 /* declares _setjmp and _longjmp */
 
-#include <setjmp.h>
-
 #include "boot.h"
 #include "engines.h"
 #include "record.h"
+
+#if KAPOK_BUILTIN_SETJMP
+typedef void *saved_registers[5]; /* as both compilers document */
+#define SAVE(registers) __builtin_setjmp(registers)
+#define RESUME(registers) __builtin_longjmp(registers, 1)
+#else
+#include <setjmp.h>
+typedef jmp_buf saved_registers;
+#define SAVE(registers) _setjmp(registers)
+#define RESUME(registers) _longjmp(registers, 1)
+#endif
 
 #ifdef KAPOK_KEEP_FENV
 #include <fenv.h>
@@ -32,7 +43,7 @@
 /* Of a context inside a jump: lies in the frame of that jump. */
 struct suspended {
     struct kapok_head head;
-    jmp_buf env;
+    saved_registers registers;
 };
 
 /* Of a context that has never run: lies at the high end of its stack. */
@@ -92,14 +103,14 @@ static inline int is_suspended(const struct suspended *to)
 }
 
 /*
- * jump and ontop differ in one word. They are written out because a function that calls _setjmp cannot be inlined, and
+ * jump and ontop differ in one word. They are written out because a function that calls setjmp cannot be inlined, and
  * a call in between would cost the misprediction described above.
  *
  * The state is set after the target's has been read, which may be the caller's own last handle, whose record lay where
  * `self` does. Both are volatile, or the compiler, to whom a parameter cannot point to a local, might swap them.
  *
- * No local variable changes after the _setjmp, so none has to be volatile; what others write is `self`, whose address
- * has been given away, and the compiler knows that _setjmp returns twice.
+ * No local variable changes after SAVE, so none has to be volatile; what others write is `self`, whose address has been
+ * given away, and the compiler knows that SAVE returns twice.
  */
 static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
 {
@@ -109,7 +120,7 @@ static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
     fenv_t fenv;
     (void)fegetenv(&fenv);
 #endif
-    if (_setjmp(self.env) == 0) {
+    if (SAVE(self.registers) == 0) {
         if (KAPOK_UNLIKELY(!is_suspended(to)))
             enter_fresh(handle, &self, data, NULL);
         self.head.state = KAPOK_SUSPENDED(&ENGINE);
@@ -117,7 +128,7 @@ static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
         to->head.transfer.fctx = &self;
         to->head.transfer.data = data;
         to->head.ontop = NULL;
-        _longjmp(to->env, 1);
+        RESUME(to->registers);
     }
 #ifdef KAPOK_KEEP_FENV
     (void)fesetenv(&fenv);
@@ -135,7 +146,7 @@ static kapok_transfer_t setjmp_ontop(kapok_fcontext_t handle, void *data, kapok_
     fenv_t fenv;
     (void)fegetenv(&fenv);
 #endif
-    if (_setjmp(self.env) == 0) {
+    if (SAVE(self.registers) == 0) {
         if (KAPOK_UNLIKELY(!is_suspended(to)))
             enter_fresh(handle, &self, data, fn);
         self.head.state = KAPOK_SUSPENDED(&ENGINE);
@@ -143,7 +154,7 @@ static kapok_transfer_t setjmp_ontop(kapok_fcontext_t handle, void *data, kapok_
         to->head.transfer.fctx = &self;
         to->head.transfer.data = data;
         to->head.ontop = fn;
-        _longjmp(to->env, 1);
+        RESUME(to->registers);
     }
 #ifdef KAPOK_KEEP_FENV
     (void)fesetenv(&fenv);

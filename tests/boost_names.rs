@@ -15,16 +15,24 @@ use native::{Compiler, Finished, arguments, run, scratch, skip, source, sources,
 
 const SIGABRT: i32 = 6;
 
+fn has(engine: &str) -> bool {
+    engine.parse::<Engine>().is_ok()
+}
+
 /// The shim with Boost's names, as object files.
 #[track_caller]
 fn shim_objects(dir: &Path) -> Vec<PathBuf> {
     let cc = Compiler::c();
     let mut objects = Vec::new();
-    for file in sources("csrc", "c") {
+    for file in sources("csrc", "c").into_iter().chain(sources("csrc/asm", "S")) {
         let object = dir.join(file.file_name().expect("it is a file")).with_extension("o");
         let mut flags = strict(&["-std=c11", "-O2", "-fexceptions", "-DKAPOK_BOOST_NAMES"]);
-        if Engine::available().len() == 1 {
-            flags.push("-DKAPOK_HAVE_MAKECONTEXT=0"); // as the library's own build, see build.rs
+        // As the library's own build, see build.rs.
+        if !has("ucontext") {
+            flags.push("-DKAPOK_HAVE_MAKECONTEXT=0");
+        }
+        if has("asm") {
+            flags.push("-DKAPOK_ASM");
         }
         flags.extend(["-c", "-o"]);
         cc.compile(arguments(&flags, &[object.clone(), file]));
@@ -180,7 +188,7 @@ fn a_cxx_program_links_with_the_crate() {
             "--crate-type",
             "staticlib",
             "--features",
-            "boost-names",
+            if has("asm") { "boost-names,asm" } else { "boost-names" },
         ])
         .arg("--manifest-path")
         .arg(source("Cargo.toml"))

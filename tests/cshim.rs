@@ -24,6 +24,7 @@ fn run_shim_tests(flags: &[&'static str], libraries: &[&str]) {
     ]);
     let mut files = vec![program.clone()];
     files.extend(sources("csrc", "c"));
+    files.extend(sources("csrc/asm", "S"));
     files.extend(sources("csrc/test", "c"));
     let mut command_line = arguments(&flags, &files);
     command_line.extend(arguments(libraries, &[]));
@@ -34,12 +35,13 @@ fn run_shim_tests(flags: &[&'static str], libraries: &[&str]) {
     for line in output.lines().filter(|line| line.contains("# SKIP")) {
         show(&format!("SKIP {line}"));
     }
-    let mut engines = kapok::Engine::available();
-    if engines.len() == 1 {
-        return; // whatever the C library has, see build.rs
+    let mut engines = vec!["setjmp"];
+    // Where the library has none, this one may have it all the same, see build.rs.
+    if "ucontext".parse::<kapok::Engine>().is_ok() && !flags.contains(&WITHOUT_MAKECONTEXT) {
+        engines.push("ucontext");
     }
-    if flags.contains(&WITHOUT_MAKECONTEXT) {
-        engines.retain(|engine| engine.name() != "ucontext");
+    if flags.contains(&WITH_ASM) && cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+        engines.push("asm");
     }
     for engine in engines {
         assert!(
@@ -52,19 +54,27 @@ fn run_shim_tests(flags: &[&'static str], libraries: &[&str]) {
 /// As on a system whose C library has not got it.
 const WITHOUT_MAKECONTEXT: &str = "-DKAPOK_HAVE_MAKECONTEXT=0";
 
+/// As with the feature `asm`, whether this build has it or not.
+const WITH_ASM: &str = "-DKAPOK_ASM";
+
 #[test]
 fn the_shim_passes_its_tests_where_there_is_no_makecontext() {
-    run_shim_tests(&["-O2", WITHOUT_MAKECONTEXT], &[]);
+    run_shim_tests(&["-O2", WITHOUT_MAKECONTEXT, WITH_ASM], &[]);
     run_shim_tests(&["-O0", WITHOUT_MAKECONTEXT], &[]);
 }
 
 #[test]
 fn the_shim_passes_its_tests_unoptimised() {
-    run_shim_tests(&["-O0"], &[]);
+    run_shim_tests(&["-O0", WITH_ASM], &[]);
 }
 
 #[test]
 fn the_shim_passes_its_tests_optimised() {
+    run_shim_tests(&["-O2", WITH_ASM], &[]);
+}
+
+#[test]
+fn the_shim_passes_its_tests_without_assembler() {
     run_shim_tests(&["-O2"], &[]);
 }
 
@@ -77,6 +87,7 @@ fn the_shim_passes_its_tests_fortified() {
             "-U_FORTIFY_SOURCE",
             "-D_FORTIFY_SOURCE=2",
             "-fstack-protector-all",
+            WITH_ASM,
         ],
         &[],
     );
@@ -84,7 +95,7 @@ fn the_shim_passes_its_tests_fortified() {
 
 #[test]
 fn the_shim_passes_its_tests_with_boost_names() {
-    run_shim_tests(&["-O2", "-DKAPOK_BOOST_NAMES"], &["-lm"]);
+    run_shim_tests(&["-O2", "-DKAPOK_BOOST_NAMES", WITH_ASM], &["-lm"]);
 }
 
 /// The header before anything else in a file, twice, and in two files of one program that uses it.
@@ -149,10 +160,10 @@ int test_in_two(const struct kapok_engine *engine)
 fn shim_objects(dir: &std::path::Path) -> Vec<PathBuf> {
     let cc = Compiler::c();
     let mut objects = Vec::new();
-    for file in sources("csrc", "c") {
+    for file in sources("csrc", "c").into_iter().chain(sources("csrc/asm", "S")) {
         let object = dir.join(file.file_name().expect("it is a file")).with_extension("o");
         cc.compile(arguments(
-            &["-std=c11", "-O1", "-fexceptions", "-c", "-o"],
+            &["-std=c11", "-O1", "-fexceptions", WITH_ASM, "-c", "-o"],
             &[object.clone(), file],
         ));
         objects.push(object);

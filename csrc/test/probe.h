@@ -34,6 +34,25 @@ static inline void set_fp_rounding(unsigned int mode)
 {
     _mm_setcsr((_mm_getcsr() & ~(unsigned int)_MM_ROUND_MASK) | mode);
 }
+#elif defined(__aarch64__) && defined(__GLIBC__)
+#define FP_CONTROL_KNOWN 1
+#define FP_ROUND_MASK 0xc00000u /* of FPCR */
+#define FP_ROUND_NEAREST 0u
+#define FP_ROUND_UP 0x400000u
+#define FP_ROUND_DOWN 0x800000u
+
+static inline unsigned int fp_rounding(void)
+{
+    uint64_t control;
+
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    return (unsigned int)control & FP_ROUND_MASK;
+}
+
+static inline void set_fp_rounding(unsigned int mode)
+{
+    __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)mode));
+}
 #else
 #define FP_CONTROL_KNOWN 0
 #endif

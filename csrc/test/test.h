@@ -40,6 +40,7 @@ extern const struct test_case stack_cases[];
 extern const struct test_case state_cases[];
 extern const struct test_case boot_cases[];
 extern const struct test_case death_cases[];
+extern const struct test_case walk_cases[];
 
 /* The engine under test. */
 extern const struct kapok_engine *engine;

@@ -70,10 +70,12 @@ struct Functions {
 ///
 /// | name       | every switch            | keeps for each context                             |
 /// |------------|-------------------------|----------------------------------------------------|
-/// | `setjmp`   | `_setjmp` / `_longjmp`  | the callee-saved registers; **the default**        |
+/// | `setjmp`   | setjmp and longjmp      | the callee-saved registers; **the default**        |
 /// | `ucontext` | `swapcontext(3)`        | also the signal mask, at one system call a switch  |
+/// | `asm`      | some 20 instructions    | as `setjmp`                                        |
 ///
-/// `ucontext` is there where the C library has it: not with musl, on Android, OpenBSD, and macOS on arm64.
+/// `ucontext` is there where the C library has it: not with musl, on Android, OpenBSD, and macOS on arm64. `asm` is there
+/// with the Cargo feature `asm`, on x86-64 and aarch64.
 ///
 /// The environment variable `KAPOK_SWITCH` chooses one for a whole program, [`Builder::switch`] for one runtime.
 ///
@@ -198,10 +200,15 @@ impl FromStr for Engine {
     fn from_str(name: &str) -> io::Result<Engine> {
         table().iter().find(|f| f.name == name).map(Engine).ok_or_else(|| {
             let names: Vec<_> = table().iter().map(|f| f.name).collect();
+            let why = match name {
+                "asm" if cfg!(feature = "asm") => " (nobody has written it for this machine)",
+                "asm" => " (it takes the Cargo feature `asm`)",
+                _ => "",
+            };
             io::Error::new(
                 io::ErrorKind::InvalidInput,
                 format!(
-                    "there is no switch engine {name:?} in this build; it has: {}",
+                    "there is no switch engine {name:?} in this build{why}; it has: {}",
                     names.join(", ")
                 ),
             )

@@ -284,14 +284,30 @@ fn handle_is_there_within_a_runtime_only() {
 fn engines_and_reactors_have_names() {
     let engines = Engine::available();
     assert_eq!(engines[0], Engine::default());
-    for (i, engine) in engines.iter().enumerate() {
-        let name = ["setjmp", "ucontext"][i];
+    for engine in &engines {
+        let name = engine.name();
+        assert!(["setjmp", "ucontext", "asm"].contains(&name), "{name}");
         assert_eq!(name.parse::<Engine>().unwrap(), *engine);
         assert_eq!((engine.name(), engine.to_string().as_str()), (name, name));
         assert_eq!(format!("{engine:>10}").len(), 10);
         assert_eq!(engines.iter().filter(|other| *other == engine).count(), 1);
     }
     says(&"".parse::<Engine>().unwrap_err().to_string(), &["setjmp"]);
+    let feature = cfg!(feature = "asm");
+    let written = cfg!(all(
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        target_pointer_width = "64"
+    ));
+    let asm = "asm".parse::<Engine>();
+    assert_eq!(asm.is_ok(), feature && written, "{asm:?}");
+    if let Err(error) = asm {
+        let why = if feature {
+            "for this machine"
+        } else {
+            "the Cargo feature `asm`"
+        };
+        says(&error.to_string(), &[why, "setjmp"]);
+    }
     assert_eq!("Setjmp".parse::<Engine>().unwrap_err().kind(), ErrorKind::InvalidInput);
     for kind in ReactorKind::available() {
         assert_eq!(kind.name().parse::<ReactorKind>().unwrap(), kind);

@@ -1,0 +1,120 @@
+/* Whoever walks the stack, for a backtrace or an exception, finds the frames of the context, and then its end. */
+#include "test.h"
+
+#include <unwind.h>
+
+enum { FAR_TOO_MANY = 200 };
+
+static struct stack stack;
+
+/* A frame's canonical address is the stack pointer of its caller: of the first frame of all, perhaps the high end. */
+static int is_on_the_stack(struct _Unwind_Context *frame)
+{
+    uintptr_t inside = (uintptr_t)_Unwind_GetCFA(frame) - 1;
+
+    return inside >= (uintptr_t)stack.low && inside < (uintptr_t)stack.high;
+}
+
+struct walk {
+    int frames, on_the_stack;
+};
+
+static _Unwind_Reason_Code count_frame(struct _Unwind_Context *frame, void *data)
+{
+    struct walk *walk = data;
+
+    walk->frames++;
+    walk->on_the_stack += is_on_the_stack(frame);
+    return walk->frames < FAR_TOO_MANY ? _URC_NO_REASON : _URC_NORMAL_STOP;
+}
+
+/* Walks from here. Where the frames are, apart from the one that may be past the end, is this context's stack. */
+static int walk_from_here(void)
+{
+    struct walk walk = {0, 0};
+
+    CHECK(_Unwind_Backtrace(count_frame, &walk) == _URC_END_OF_STACK);
+    CHECK(walk.frames < FAR_TOO_MANY);
+    CHECK(walk.on_the_stack >= walk.frames - 1);
+    return walk.on_the_stack;
+}
+
+/* Each level is a frame, which the compiler can neither inline nor leave out. */
+static int walk_from(int depth);
+static int (*const volatile call_walk_from)(int) = walk_from;
+
+static int walk_from(int depth)
+{
+    volatile int frames = depth == 0 ? walk_from_here() : call_walk_from(depth - 1);
+
+    return frames;
+}
+
+static void walk_each_time(kapok_transfer_t t)
+{
+    for (;;) {
+        int shallow = walk_from(2), deep = walk_from(12);
+        CHECK(deep == shallow + 10);
+        t = jump(t.fctx, NULL);
+    }
+}
+
+static kapok_transfer_t walk_on_top(kapok_transfer_t t)
+{
+    CHECK(walk_from(12) == walk_from(2) + 10);
+    return t;
+}
+
+static void a_walk_of_the_stack_ends(void)
+{
+    kapok_transfer_t t;
+
+    stack = stack_new(STACK_SIZE);
+    t = jump(stack_make(&stack, walk_each_time), NULL);
+    (void)jump(t.fctx, NULL);
+    stack_free(&stack);
+}
+
+static void a_walk_from_on_top_ends(void)
+{
+    kapok_transfer_t t;
+
+    stack = stack_new(STACK_SIZE);
+    t = ontop(stack_make(&stack, walk_each_time), NULL, walk_on_top);
+    (void)ontop(t.fctx, NULL, walk_on_top);
+    stack_free(&stack);
+}
+
+static int seen_of_the_context;
+
+static void jump_back_once(kapok_transfer_t t)
+{
+    (void)jump(t.fctx, NULL);
+}
+
+static _Unwind_Reason_Code count_frames_of_the_context(struct _Unwind_Context *frame, void *data)
+{
+    int *frames = data;
+
+    seen_of_the_context += is_on_the_stack(frame);
+    return ++*frames < FAR_TOO_MANY ? _URC_NO_REASON : _URC_NORMAL_STOP;
+}
+
+static void a_walk_of_the_thread_does_not_see_contexts(void)
+{
+    int frames = 0;
+
+    stack = stack_new(STACK_SIZE);
+    (void)jump(stack_make(&stack, jump_back_once), NULL);
+    CHECK(_Unwind_Backtrace(count_frames_of_the_context, &frames) == _URC_END_OF_STACK);
+    CHECK(frames > 1 && frames < FAR_TOO_MANY);
+    CHECK(seen_of_the_context == 0);
+    stack_free(&stack);
+}
+
+const struct test_case walk_cases[] = {
+    PASSES(a_walk_of_the_stack_ends),
+    PASSES(a_walk_from_on_top_ends),
+    PASSES(a_walk_of_the_thread_does_not_see_contexts),
+    END_OF_CASES,
+};
