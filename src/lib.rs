@@ -33,7 +33,7 @@ mod soundness {}
 pub use blocking::blocking;
 pub use cancel::{CancelToken, Cancelled, Elapsed, deadline, is_cancelled, race, shield, timeout};
 pub use context::Engine;
-pub use fiber::{scope, spawn, spawn_local};
+pub use fiber::{run_in_main_context, scope, spawn, spawn_local};
 pub use no_suspend::no_suspend;
 pub use reactor::ReactorKind;
 pub use runtime::run;

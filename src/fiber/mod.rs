@@ -18,6 +18,7 @@
 mod builder;
 mod handle;
 mod join;
+mod main_context;
 mod packet;
 mod root;
 mod scope;
@@ -27,6 +28,7 @@ pub use std::thread::{available_parallelism, panicking};
 pub use builder::Builder;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
+pub use main_context::run_in_main_context;
 pub(crate) use root::run_root;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 
