@@ -5,6 +5,7 @@ pub mod blocking;
 pub mod cancel;
 mod context;
 pub mod coroutine;
+pub mod fan_out;
 mod ffi;
 pub mod fiber;
 pub mod fs;
