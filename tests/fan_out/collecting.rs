@@ -121,7 +121,7 @@ fn the_first_n_come_in_the_order_of_their_ends() {
         assert_eq!(first, [(1, 1), (3, 3), (2, 5)]);
         let mut order = Vec::new();
         for_each(times.map(|times| move || yield_and_give(times)), |place, value| {
-            order.push((place, value))
+            order.push((place, value));
         });
         assert_eq!(order, [(1, 1), (3, 3), (2, 5), (4, 7), (0, 9)]);
     });
@@ -231,7 +231,7 @@ fn no_suspend_refuses_before_anything_begins() {
                     }),
                     |_, ()| (),
                 );
-            })
+            });
         });
         says(&text, &["would suspend"]);
         assert!(!began.get());
