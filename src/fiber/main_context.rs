@@ -15,8 +15,8 @@ use crate::sched::Worker;
 ///
 /// kapok::run(|| {
 ///     let fiber = kapok::fiber::Builder::new().stack_size(32 * 1024);
-///     let fiber = fiber.spawn(|| kapok::run_in_main_context(|| depth(500))).unwrap();
-///     assert_eq!(fiber.join().unwrap(), 500);
+///     let fiber = fiber.spawn(|| kapok::run_in_main_context(|| depth(200))).unwrap();
+///     assert_eq!(fiber.join().unwrap(), 200);
 /// })?;
 /// # Ok::<(), std::io::Error>(())
 /// ```

@@ -30,11 +30,11 @@ fn it_has_a_large_stack_on_every_engine() {
             let fiber = fiber.spawn(|| {
                 let borrowed = Cell::new(0);
                 for _ in 0..300 {
-                    run_in_main_context(|| borrowed.set(borrowed.get() + deep(600)));
+                    run_in_main_context(|| borrowed.set(borrowed.get() + deep(150)));
                 }
                 borrowed.get()
             });
-            assert_eq!(fiber.unwrap().join().unwrap(), 300 * 600);
+            assert_eq!(fiber.unwrap().join().unwrap(), 300 * 150);
         });
     }
 }
@@ -43,7 +43,7 @@ fn it_has_a_large_stack_on_every_engine() {
 fn on_a_thread_and_within_itself_it_is_a_call() {
     assert_eq!(run_in_main_context(|| 1), 1);
     on_all_numbers_of_workers(|| {
-        assert_eq!(run_in_main_context(|| run_in_main_context(|| deep(200)) + 1), 201);
+        assert_eq!(run_in_main_context(|| run_in_main_context(|| deep(150)) + 1), 151);
         assert_eq!(kapok::blocking(|| run_in_main_context(|| 2)), 2);
     });
 }
@@ -151,13 +151,13 @@ fn it_works_in_a_destructor_while_the_fiber_panics() {
         let depth = Cell::new(0);
         let text = panics(|| {
             let _on_drop = OnDrop(|| {
-                depth.set(run_in_main_context(|| deep(200)));
+                depth.set(run_in_main_context(|| deep(150)));
                 let inner = catch_unwind(AssertUnwindSafe(|| run_in_main_context(|| panic!("inside"))));
                 assert!(inner.is_err());
             });
             panic!("outside");
         });
-        assert_eq!((text.as_str(), depth.get()), ("outside", 200));
+        assert_eq!((text.as_str(), depth.get()), ("outside", 150));
     });
 }
 
@@ -165,20 +165,20 @@ fn it_works_in_a_destructor_while_the_fiber_panics() {
 fn it_works_in_a_coroutine_of_a_fiber_and_in_a_runtime_in_a_fiber() {
     run_on_one(|| {
         let mut coroutine = Coroutine::new(|yielder, ()| {
-            yielder.suspend(run_in_main_context(|| deep(400)));
-            run_in_main_context(|| deep(300))
+            yielder.suspend(run_in_main_context(|| deep(150)));
+            run_in_main_context(|| deep(140))
         })
         .unwrap();
-        assert_eq!(coroutine.resume(()), kapok::coroutine::CoroutineState::Yielded(400));
-        assert_eq!(coroutine.resume(()), kapok::coroutine::CoroutineState::Complete(300));
-        let inner = kapok::run(|| run_in_main_context(|| deep(20))).unwrap();
-        assert_eq!(inner, 20);
+        assert_eq!(coroutine.resume(()), kapok::coroutine::CoroutineState::Yielded(150));
+        assert_eq!(coroutine.resume(()), kapok::coroutine::CoroutineState::Complete(140));
+        let inner = kapok::run(|| run_in_main_context(|| deep(5))).unwrap();
+        assert_eq!(inner, 5);
         let within = run_in_main_context(|| {
             kapok::run(|| {
                 fiber::sleep(SOON);
-                run_in_main_context(|| deep(400))
+                run_in_main_context(|| deep(150))
             })
         });
-        assert_eq!(within.unwrap(), 400);
+        assert_eq!(within.unwrap(), 150);
     });
 }
