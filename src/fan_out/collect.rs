@@ -29,7 +29,7 @@ where
     T: Send,
 {
     let results = scope(|s| {
-        let (count, tasks) = start(s, all);
+        let (count, mut tasks) = start(s, all);
         tasks.reserve(count);
         in_order(count, tasks)
     });
@@ -110,7 +110,7 @@ where
         return Vec::new();
     }
     let (results, wanted) = scope(|s| {
-        let (count, tasks) = start(s, all);
+        let (count, mut tasks) = start(s, all);
         tasks.reserve(n);
         let results: Vec<_> = tasks.take(n).collect();
         s.cancel();

@@ -32,7 +32,7 @@
 //! | `RequestContext`, `AsyncStackRoot` | [`Inherited`](crate::local::Inherited); for another library's thread-local, [`on_switch`](crate::local::on_switch) |
 //! | `Baton`, `GenericBaton` | [`Baton`](crate::sync::Baton). In place of a `TimeoutHandler`, `wait_timeout`; `co_await` is what there is no need of |
 //! | `Semaphore`, `BatchSemaphore` | [`Semaphore`](crate::sync::Semaphore): `acquire`, `acquire_many`. In place of a `Waiter` for several, [`race`](crate::race()) |
-//! | `TimedMutex`, `TimedRWMutex` | [`Mutex`](crate::sync::Mutex), [`RwLock`](crate::sync::RwLock), with `try_lock_for`, `downgrade`. Threads do not go first: a fiber that is called has the lock |
+//! | `TimedMutex`, `TimedRWMutex` | [`Mutex`](crate::sync::Mutex), [`RwLock`](crate::sync::RwLock), with `try_lock_for`, `downgrade`. Threads do not go first; who was called and overtaken is handed the lock |
 //! | `once_flag`, `call_once` | [`Once`](crate::sync::Once), [`OnceLock`](crate::sync::OnceLock), [`LazyLock`](crate::sync::LazyLock) |
 //! | `Promise`, `await`, `await_async` | [`promise()`], [`await_callback`]; a broken one is an error |
 //! | futures, `Future::get` | [`Future::wait`], [`JoinHandle::join`](crate::fiber::JoinHandle::join); [`oneshot`](crate::sync::oneshot) |

@@ -181,7 +181,7 @@ where
     ///
     /// # Panics
     /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
-    pub fn reserve(&self, n: usize) {
+    pub fn reserve(&mut self, n: usize) {
         let count = self.taken.saturating_add(n).min(self.added);
         drop(self.shared.wait_for(count));
     }
