@@ -31,8 +31,10 @@ impl Programs {
                 .current_dir(source.join("cpp"));
             build
         };
-        let builds: [(&'static str, &dyn Fn(&Path) -> Command); 2] = [("go", &go), ("boost", &boost)];
-        Programs(builds.map(|(name, build)| (name, compile(&target, name, build))).into())
+        Programs(vec![
+            ("go", compile(&target, "go", go)),
+            ("boost", compile(&target, "boost", boost)),
+        ])
     }
 
     pub(crate) fn command(&self, name: &str) -> io::Result<Command> {
@@ -44,7 +46,7 @@ impl Programs {
     }
 }
 
-fn compile(target: &Path, name: &str, build: &dyn Fn(&Path) -> Command) -> Result<PathBuf, String> {
+fn compile(target: &Path, name: &str, build: impl Fn(&Path) -> Command) -> Result<PathBuf, String> {
     let program = target.join(name);
     std::fs::create_dir_all(target).map_err(|error| error.to_string())?;
     let result = match build(&program).stderr(Stdio::null()).status() {

@@ -34,9 +34,9 @@ use work::{Figure, PEERS, Peer, WORKS, Work};
 
 #[derive(Debug, Parser)]
 struct Options {
-    /// Parts of the names of the works to measure; all, if there is none
+    /// Names, or parts of names, of the works to measure; all, if there is none
     works: Vec<String>,
-    /// Parts of the names of the peers, separated by commas
+    /// Names, or parts of names, of the peers, separated by commas
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
     /// Rounds; works with tasks that sleep have a third of them
@@ -87,7 +87,13 @@ fn measure_all(options: &Options) -> io::Result<()> {
     for (name, value) in &environment {
         println!("{name}: {value}");
     }
-    let is_wanted = |parts: &[String], name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(&**part));
+    // A name is that alone, though others may begin like it.
+    let is_wanted = |parts: &[String], name: &str| {
+        let names_one =
+            |part: &str| WORKS.iter().any(|work| work.name == part) || PEERS.iter().any(|peer| peer.name == part);
+        let fits = |part: &String| name == part || (!names_one(part) && name.contains(&**part));
+        parts.is_empty() || parts.iter().any(fits)
+    };
     let mut results = Vec::new();
     for work in WORKS.iter().filter(|work| is_wanted(&options.works, work.name)) {
         let peers: Vec<&Peer> = PEERS
