@@ -5,6 +5,7 @@ pub mod blocking;
 pub mod cancel;
 mod context;
 pub mod coroutine;
+pub mod fan_out;
 mod ffi;
 pub mod fiber;
 pub mod fs;
@@ -35,7 +36,7 @@ mod soundness {}
 pub use blocking::blocking;
 pub use cancel::{CancelToken, Cancelled, Elapsed, deadline, is_cancelled, race, shield, timeout};
 pub use context::Engine;
-pub use fiber::{scope, spawn, spawn_local};
+pub use fiber::{run_in_main_context, scope, spawn, spawn_local};
 pub use future::block_on;
 pub use no_suspend::no_suspend;
 pub use reactor::ReactorKind;

@@ -79,7 +79,7 @@ pub(crate) fn check() {
 #[cold]
 pub(crate) fn refuse() -> ! {
     panic!(
-        "this would suspend the fiber within kapok::no_suspend: wait before or after that section, or use there what does \
-         not wait (Baton::post and try_wait, spawn, sockets in non-blocking mode)"
+        "this would suspend the fiber within kapok::no_suspend or run_in_main_context: wait before or after that section, \
+         or use there what does not wait (Baton::post and try_wait, spawn, sockets in non-blocking mode)"
     );
 }

@@ -24,6 +24,8 @@ mod process;
 #[cfg(target_os = "linux")]
 mod servers;
 #[cfg(target_os = "linux")]
+mod spread;
+#[cfg(target_os = "linux")]
 mod table;
 
 #[cfg(target_os = "linux")]

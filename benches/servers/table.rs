@@ -3,6 +3,7 @@
 use crate::generator::Figures;
 use crate::loads::Load;
 use crate::servers::{self, Server};
+use crate::spread::Spread;
 
 const HEADINGS: [&str; 8] = [
     "server",
@@ -98,30 +99,4 @@ fn cost(figures: &Figures) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "a ratio of measured figures")]
 fn per(figure: u64, of: u64) -> f64 {
     figure as f64 / of as f64
-}
-
-struct Spread {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-impl Spread {
-    /// # Panics
-    /// If there are no figures.
-    fn of(figures: impl Iterator<Item = f64>) -> Spread {
-        let mut sorted: Vec<_> = figures.collect();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let median = if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            f64::midpoint(sorted[middle - 1], sorted[middle])
-        };
-        Spread {
-            min: sorted[0],
-            median,
-            max: sorted[sorted.len() - 1],
-        }
-    }
 }

@@ -184,8 +184,8 @@ fn catch<T>(worker: &Worker, fiber: FiberRef, frame: &Frame<'_>, f: impl FnOnce(
 fn within<T>(worker: &Worker, fiber: FiberRef, frame: &Frame<'_>, f: impl FnOnce() -> T) -> T {
     match worker.within(fiber, frame, f) {
         Ok(value) => value,
-        // In a destructor nothing is unwound anyway.
-        Err(f) if std::thread::panicking() => f(),
+        // In a destructor nothing is unwound anyway; nor on the thread's own stack, where nothing waits.
+        Err(f) if std::thread::panicking() || worker.is_on_errand() => f(),
         Err(_) => {
             panic!("a coroutine in a fiber can be left in the middle: nothing in it can be cancelled or shielded")
         }

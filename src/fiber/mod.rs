@@ -19,6 +19,7 @@ mod builder;
 mod handle;
 mod join;
 mod join_future;
+mod main_context;
 mod packet;
 mod root;
 mod scope;
@@ -29,6 +30,7 @@ pub use builder::Builder;
 pub use handle::{Fiber, FiberId};
 pub use join::JoinHandle;
 pub use join_future::JoinFuture;
+pub use main_context::run_in_main_context;
 pub(crate) use root::run_root;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 

@@ -15,6 +15,7 @@ mod cancel;
 mod carrier;
 mod control;
 mod crew;
+mod errand;
 mod fresh;
 mod inbox;
 #[cfg(all(loom, test))]

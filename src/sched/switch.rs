@@ -77,13 +77,15 @@ impl Worker {
             // SAFETY: only the lifetime is forgotten. It is called before this context is resumed, so within this call.
             unsafe { std::mem::transmute::<NonNull<dyn FnMut() + '_>, NonNull<dyn FnMut()>>(then) }
         });
-        let to = match self.next() {
-            Next::Context(to) => to,
-            Next::Stay => {
-                debug_assert!(then.is_none(), "who waits for something is not in the run queue");
-                return;
-            }
-        };
+        match self.next() {
+            Next::Context(to) => self.leave_for(to, slot, then),
+            Next::Stay => debug_assert!(then.is_none(), "who waits for something is not in the run queue"),
+        }
+    }
+
+    /// As [`leave`](Worker::leave), for a context that the caller has chosen.
+    #[inline(always)]
+    pub(super) fn leave_for(&self, to: Handle, slot: &Cell<Option<Handle>>, then: Option<NonNull<dyn FnMut()>>) {
         let departure = Departure { slot, then };
         // SAFETY: `to` is a handle of this engine and thread; every context of a worker expects a `Departure`, and this
         // one stays valid until somebody resumes this context, which is after `arrive` has read it.

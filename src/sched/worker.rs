@@ -16,6 +16,7 @@ use super::cancel::Home;
 use super::carrier::Carrier;
 use super::control::{FiberRef, Kept, Slab};
 use super::crew::{Crew, Member, PATIENCE, View};
+use super::errand::Errand;
 use super::fresh::Fresh;
 use super::inbox::Inbox;
 use super::overflow;
@@ -95,6 +96,8 @@ pub(crate) struct Worker {
     pub(super) run_queue: RefCell<VecDeque<Turn>>,
     /// Switches left before the outside world has to be looked at.
     pub(super) budget: Cell<u32>,
+    /// What the running fiber, which is suspended meanwhile, has the thread's own stack do for it.
+    pub(super) errand: Cell<Option<Errand>>,
     /// Operations that the running fiber has done since the last switch, without waiting.
     pub(super) streak: Cell<u32>,
     pub(super) fibers: RefCell<Slab>,
@@ -136,6 +139,7 @@ impl Worker {
             current: Cell::new(None),
             run_queue: RefCell::new(VecDeque::with_capacity(64)),
             budget: Cell::new(BUDGET),
+            errand: Cell::new(None),
             streak: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
@@ -327,6 +331,7 @@ impl Worker {
         while self.turn() {
             self.budget.set(BUDGET);
             self.leave(&self.thread, None);
+            self.do_errands();
         }
         self.end_watches();
     }

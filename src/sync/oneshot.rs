@@ -50,12 +50,16 @@ pub enum RecvTimeoutError<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends the message. Never waits.
+    /// Sends the message. Never waits, and is therefore no suspension point: a fiber that is cancelled still gets rid of what
+    /// somebody waits for, in a destructor for instance.
     ///
     /// # Errors
     /// With the message, if the receiver is gone.
     pub fn send(self, t: T) -> Result<(), SendError<T>> {
-        self.0.send(t)
+        // There is room for one, and this is the one.
+        self.0.try_send(t).map_err(|error| match error {
+            mpmc::TrySendError::Full(t) | mpmc::TrySendError::Disconnected(t) => SendError(t),
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kapok::sync::{mpmc, mpsc, oneshot};
-use kapok::{Cancelled, fiber, no_suspend, spawn, timeout};
+use kapok::{Cancelled, fiber, is_cancelled, no_suspend, spawn, timeout};
 
 use crate::support::{CountsDrops, Random, panics, run, run_on_one, says};
 use crate::{FOREVER, SOON, on_all_numbers_of_workers, on_threads, yield_often};
@@ -278,5 +278,24 @@ fn one_message() {
             receiver.recv_timeout(FOREVER),
             Err(oneshot::RecvTimeoutError::Disconnected)
         ));
+    });
+}
+
+#[test]
+fn a_cancelled_fiber_can_send_its_one_message() {
+    on_all_numbers_of_workers(|_| {
+        let (sender, receiver) = oneshot::channel();
+        let fiber = spawn(move || {
+            // Cancelled there, or before: then it does not begin, and there is nothing to see.
+            let unwound = std::panic::catch_unwind(fiber::park).is_err();
+            assert!(unwound && is_cancelled());
+            sender.send("good-bye")
+        });
+        yield_often();
+        fiber.cancel();
+        match fiber.join() {
+            Ok(sent) => assert_eq!((sent, receiver.recv()), (Ok(()), Ok("good-bye"))),
+            Err(payload) => assert!(payload.is::<Cancelled>()),
+        }
     });
 }
