@@ -158,8 +158,10 @@ impl Worker {
     fn start(&self, fiber: FiberRef) -> Option<Handle> {
         let block = fiber.block();
         let size = block.stack_size.get();
+        let taken = block.stack.take();
+        // One that has its bottom frame in place is better, also where another was taken for the fiber, which goes back then.
         let pooled = self.carriers.borrow_mut().take(size);
-        match pooled.map_or_else(|| self.new_carrier(size), Ok) {
+        match pooled.map_or_else(|| self.new_carrier(size, taken), Ok) {
             Ok(carrier) => {
                 block.stack.set(Some(carrier.stack));
                 Some(carrier.context)
@@ -179,9 +181,22 @@ impl Worker {
         }
     }
 
+    /// A stack that was used by nobody of this worker. What lies idle here may be what is missing there.
     #[cold]
-    fn new_carrier(&self, size: usize) -> io::Result<Carrier> {
-        let stack = Stack::new(size)?;
+    pub(crate) fn take_stack(&self, size: usize) -> io::Result<Stack> {
+        Stack::new(size).or_else(|error| {
+            let idle = self.carriers.borrow_mut().drain();
+            if idle.is_empty() {
+                return Err(error);
+            }
+            drop(idle);
+            Stack::new(size)
+        })
+    }
+
+    #[cold]
+    fn new_carrier(&self, size: usize, taken: Option<Stack>) -> io::Result<Carrier> {
+        let stack = taken.map_or_else(|| self.take_stack(size), Ok)?;
         // SAFETY: the stack and the handle stay together: in a `Carrier`, or in a control block.
         let context = unsafe { self.engine.make(&stack, carry)? };
         Ok(Carrier { stack, context })

@@ -25,7 +25,7 @@ use super::timers::Timers;
 use crate::context::{Engine, Handle};
 use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
-use crate::stack::{self, Pool};
+use crate::stack::{self, Pool, Room};
 use crate::sys;
 
 /// How many switches there may be between two looks at the outside world.
@@ -220,19 +220,19 @@ impl Worker {
     }
 
     /// Starts a fiber, on this worker or on another. It gets a stack when its turn comes.
-    pub(crate) fn spawn(&self, task: Arc<dyn Task>, stack_size: usize) {
+    pub(crate) fn spawn(&self, task: Arc<dyn Task>, room: Room) {
         if self.crew.len() == 1 {
-            return self.spawn_here(task, stack_size);
+            return self.spawn_here(task, room);
         }
         self.figures().spawned.add(1);
         let turn = self.next_peer.get();
         self.next_peer.set(turn.wrapping_add(1));
         if let Some(lighter) = self.crew.lighter_than(self.index, turn) {
-            return self.crew.hand_over(lighter, task, stack_size);
+            return self.crew.hand_over(lighter, task, room);
         }
         self.figures().fresh.push(Fresh {
             task,
-            stack_size,
+            room,
             handed_to: None,
         });
         self.run_queue.borrow_mut().push_back(Turn::OfFresh);
@@ -240,34 +240,34 @@ impl Worker {
     }
 
     /// Starts a fiber on this worker.
-    pub(crate) fn spawn_here(&self, task: Arc<dyn Task>, stack_size: usize) {
+    pub(crate) fn spawn_here(&self, task: Arc<dyn Task>, room: Room) {
         self.figures().spawned.add(1);
-        self.place_and_queue(task, stack_size);
+        self.place_and_queue(task, room);
     }
 
     /// Starts a fiber on another worker of the same runtime, or this one.
-    pub(crate) fn spawn_on(&self, index: usize, task: Arc<dyn Task>, stack_size: usize) {
+    pub(crate) fn spawn_on(&self, index: usize, task: Arc<dyn Task>, room: Room) {
         if index == self.index {
-            return self.spawn_here(task, stack_size);
+            return self.spawn_here(task, room);
         }
         self.figures().spawned.add(1);
-        self.crew.start_on(index, task, stack_size);
+        self.crew.start_on(index, task, room);
     }
 
     /// Gives a fiber that is counted already its place on this worker, and a turn.
-    pub(super) fn place_and_queue(&self, task: Arc<dyn Task>, stack_size: usize) {
-        let fiber = self.place(task, stack_size);
+    pub(super) fn place_and_queue(&self, task: Arc<dyn Task>, room: Room) {
+        let fiber = self.place(task, room);
         self.ready(fiber);
     }
 
-    fn place(&self, task: Arc<dyn Task>, stack_size: usize) -> FiberRef {
+    fn place(&self, task: Arc<dyn Task>, room: Room) -> FiberRef {
         self.figures().placed.add(1);
-        self.fibers.borrow_mut().insert(task, stack_size)
+        self.fibers.borrow_mut().insert(task, room)
     }
 
     fn place_fresh(&self, fresh: Fresh) -> FiberRef {
         self.crew.arrived(&fresh);
-        self.place(fresh.task, fresh.stack_size)
+        self.place(fresh.task, fresh.room)
     }
 
     /// Gives the first that has not started its place; `None` if others have taken them all.

@@ -30,6 +30,7 @@
 
 #![allow(unsafe_code, reason = "maps and unmaps memory")]
 
+mod cgroup;
 mod depot;
 mod guard;
 mod limit;
@@ -155,6 +156,31 @@ impl Stack {
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.0.slab.usable()
+    }
+}
+
+/// What a fiber that has not started brings along of its stack.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// The size that it is to have.
+    OfSize(usize),
+    /// One that was taken for it already, so that it cannot fail for want of one.
+    Taken(Stack),
+}
+
+impl Room {
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Room::OfSize(size) => *size,
+            Room::Taken(stack) => stack.size(),
+        }
+    }
+
+    pub(crate) fn into_stack(self) -> Option<Stack> {
+        match self {
+            Room::OfSize(_) => None,
+            Room::Taken(stack) => Some(stack),
+        }
     }
 }
 
