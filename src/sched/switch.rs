@@ -185,6 +185,9 @@ impl Worker {
     #[cold]
     pub(crate) fn take_stack(&self, size: usize) -> io::Result<Stack> {
         Stack::new(size).or_else(|error| {
+            if error.kind() != io::ErrorKind::OutOfMemory {
+                return Err(error);
+            }
             let idle = self.carriers.borrow_mut().drain();
             if idle.is_empty() {
                 return Err(error);

@@ -5,7 +5,8 @@
 //! [`cgroups(7)`](https://man7.org/linux/man-pages/man7/cgroups.7.html).
 
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -97,7 +98,7 @@ fn look(groups: &[Group]) -> Result<i64, Exhausted> {
 }
 
 fn pages_of_files(group: &Group) -> u64 {
-    let text = fs::read_to_string(&group.stat).unwrap_or_default();
+    let text = text_of(&group.stat).unwrap_or_default();
     let of_line = |line: &str| {
         let (name, bytes) = line.split_once(' ')?;
         let counts = group.files.contains(&name);
@@ -106,9 +107,18 @@ fn pages_of_files(group: &Group) -> u64 {
     text.lines().filter_map(of_line).sum::<u64>()
 }
 
+/// What a file of a few lines says. The kernel makes it as it is read: its size is not asked for.
+fn text_of(path: &Path) -> Option<String> {
+    const MOST: u64 = 16 << 10;
+    let mut text = String::new();
+    let file = File::open(path).ok()?;
+    file.take(MOST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 /// The groups with a limit of memory that the process is in, the innermost first. `root` is the root of the file system.
 fn groups(root: &Path) -> Vec<Group> {
-    let Ok(text) = fs::read_to_string(root.join("proc/self/cgroup")) else {
+    let Some(text) = text_of(&root.join("proc/self/cgroup")) else {
         return Vec::new();
     };
     let mounts = root.join("sys/fs/cgroup");
@@ -138,7 +148,7 @@ fn add(found: &mut Vec<Group>, mount: &Path, path: &str, [limit, usage]: [&str; 
     for path in path.ancestors() {
         let group = mount.join(path);
         let limit = group.join(limit);
-        if limit.is_file() {
+        if File::open(&limit).is_ok() {
             found.push(Group {
                 limit,
                 usage: group.join(usage),
@@ -151,6 +161,8 @@ fn add(found: &mut Vec<Group>, mount: &Path, path: &str, [limit, usage]: [&str; 
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// A file system with these files.
