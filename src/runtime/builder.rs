@@ -36,6 +36,7 @@ pub struct Builder {
     engine: Option<Engine>,
     reactor: Option<ReactorKind>,
     stack_size: Option<usize>,
+    measure: Option<stack::Measure>,
     workers: Option<usize>,
     thread_name: Option<String>,
     on_thread_start: Option<Hook>,
@@ -48,6 +49,7 @@ pub(super) struct Settings {
     /// `None` is the best that works.
     pub(super) reactor: Option<ReactorKind>,
     pub(super) stack_size: usize,
+    pub(super) measure: Option<stack::Measure>,
     pub(super) workers: usize,
     pub(super) thread_name: String,
     pub(super) on_thread_start: Option<Hook>,
@@ -60,6 +62,7 @@ impl Settings {
             engine: self.engine,
             reactor,
             stack_size: self.stack_size,
+            measure: self.measure,
         }
     }
 }
@@ -86,6 +89,12 @@ impl Builder {
     /// [`fiber::Builder::stack_size`].
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Has it found out what its fibers use of their stacks, for [`stack::usage`]. By default they are not measured.
+    pub fn stack_usage(mut self, how: stack::Measure) -> Builder {
+        self.measure = Some(how);
         self
     }
 
@@ -160,6 +169,9 @@ impl Builder {
                 Some(bytes) => stack::check_size(bytes)?,
                 None => stack_size_from_env()?,
             },
+            measure: self
+                .measure
+                .map_or_else(stack::Measure::from_env, |how| Ok(Some(how)))?,
             workers: match self.workers {
                 Some(count) => check_workers(count).map_err(invalid)?,
                 None => workers_from_env()?,
@@ -215,6 +227,7 @@ impl fmt::Debug for Builder {
             .field("switch", &self.engine)
             .field("reactor", &self.reactor)
             .field("stack_size", &self.stack_size)
+            .field("stack_usage", &self.measure)
             .field("workers", &self.workers)
             .field("thread_name", &self.thread_name)
             .finish_non_exhaustive()

@@ -43,7 +43,7 @@ use super::task::Task;
 use super::worker::{Turn, Worker};
 use crate::context::{Handle, Transfer};
 use crate::ffi;
-use crate::stack::Stack;
+use crate::stack::{Measuring, Stack};
 use crate::sys::prefetch;
 
 /// How far ahead in the run queue frames are fetched, and control blocks before them.
@@ -221,11 +221,30 @@ impl Worker {
         let work = unsafe { &*work };
         if self.begin(fiber, work.life()) && UNWINDS {
             work.cancel();
-        } else {
+        } else if self.measure.is_none() {
             work.run();
+        } else {
+            self.run_measured(fiber, work);
         }
         self.end(fiber, work.life());
         fiber
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn run_measured(&self, fiber: FiberRef, work: &dyn Task) {
+        let slot = &fiber.block().stack;
+        let stack = slot.take();
+        let measuring = self.measure.zip(stack.as_ref()).and_then(|(how, stack)| {
+            // SAFETY: this is the fiber's stack, and so the one that is in use.
+            unsafe { Measuring::begin(how, stack, work.who().spawned_at) }
+        });
+        slot.set(stack);
+        work.run();
+        if let Some(measuring) = measuring {
+            // SAFETY: a fiber keeps its stack, and what it has called has returned.
+            unsafe { measuring.end() };
+        }
     }
 
     /// After a fiber has ended on this stack: goes on with the next one, here if it has not started yet, else elsewhere.

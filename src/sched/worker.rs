@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) reactor: ReactorKind,
     /// Of fibers that ask for nothing else, in bytes; checked.
     pub(crate) stack_size: usize,
+    /// Whether it is found out what fibers use of their stacks.
+    pub(crate) measure: Option<stack::Measure>,
 }
 
 /// One entry of the run queue.
@@ -88,6 +90,7 @@ impl Candidate {
 pub(crate) struct Worker {
     pub(super) engine: Engine,
     pub(super) default_stack_size: usize,
+    pub(super) measure: Option<stack::Measure>,
     /// Where the thread's own stack is suspended while a fiber runs.
     pub(super) thread: Cell<Option<Handle>>,
     pub(super) current: Cell<Option<FiberRef>>,
@@ -130,6 +133,7 @@ impl Worker {
         Worker {
             engine: config.engine,
             default_stack_size: config.stack_size,
+            measure: config.measure,
             thread: Cell::new(None),
             current: Cell::new(None),
             run_queue: RefCell::new(VecDeque::with_capacity(64)),

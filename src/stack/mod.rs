@@ -39,6 +39,7 @@ mod overflow;
 mod pool;
 mod slab;
 mod stats;
+mod usage;
 
 use std::io;
 use std::panic::Location;
@@ -49,6 +50,8 @@ pub use guard::GuardKind;
 pub(crate) use overflow::{Description, Watch, watch_thread};
 pub(crate) use pool::Pool;
 pub use stats::{Stats, resident, stats};
+pub(crate) use usage::Measuring;
+pub use usage::{Measure, SiteUsage, Usage, usage};
 
 use crate::sys::page_size;
 use depot::Slot;
