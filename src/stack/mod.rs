@@ -24,12 +24,15 @@
 //! kapok: fiber 'parser' (id 7), spawned at src/main.rs:12:9, has overflowed its stack of 262144 bytes; for a larger one see ...
 //! ```
 //!
+//! `KAPOK_OVERFLOW_BACKTRACE=1` has the frames of that stack shown after it.
+//!
 //! For that the first runtime or coroutine installs handlers for `SIGSEGV` and `SIGBUS`. What is no overflow of a stack of
 //! Kapok's they leave to the handlers that were there before. A program that installs its own later should hand on to these what
 //! it does not know.
 
 #![allow(unsafe_code, reason = "maps and unmaps memory")]
 
+mod backtrace;
 mod cgroup;
 mod depot;
 mod guard;
@@ -45,6 +48,7 @@ use std::io;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 
+pub(crate) use backtrace::show_backtraces;
 pub(crate) use depot::{INTERVAL, trim};
 pub use guard::GuardKind;
 pub(crate) use overflow::{Description, Watch, watch_thread};
