@@ -72,8 +72,8 @@ fn large_and_small_take_turns_on_the_same_stacks() {
 fn paint_tells_what_pages_do_not() {
     let how = Measure::Paint;
     let (few, more) = measured(Engine::default(), how, || {
-        spawn(uses::<256>).join().unwrap();
-        spawn(uses::<4_352>).join().unwrap();
+        spawn(uses::<4_096>).join().unwrap();
+        spawn(uses::<8_192>).join().unwrap();
         (line!() - 2, line!() - 1)
     });
     let difference = site(more).max - site(few).max;

@@ -119,6 +119,8 @@ pub(crate) struct Worker {
     pub(super) home: Home,
     /// The worker on one of whose fibers' stacks this one runs.
     outer: Cell<*const Worker>,
+    /// Goes last, when the stacks above have been given back.
+    _counted: stack::Counted,
 }
 
 impl Worker {
@@ -153,6 +155,7 @@ impl Worker {
             woken: Cell::new(false),
             patience: Cell::new(None),
             outer: Cell::new(ptr::null()),
+            _counted: stack::Counted::new(),
         }
     }
 

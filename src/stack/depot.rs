@@ -240,6 +240,42 @@ pub(crate) fn trim(now: Instant) -> Option<Duration> {
     more.then_some(INTERVAL)
 }
 
+/// How many stacks of a size keep their memory when there is no worker left.
+const KEPT: usize = 32;
+
+/// Counts the workers of the process: where the last one leaves, nobody will trim any more.
+#[derive(Debug)]
+pub(crate) struct Counted(());
+
+static WORKERS: AtomicUsize = AtomicUsize::new(0);
+
+impl Counted {
+    pub(crate) fn new() -> Counted {
+        WORKERS.fetch_add(1, Ordering::Relaxed);
+        Counted(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Each has put its stacks back before; the depot's lock orders that.
+        if WORKERS.fetch_sub(1, Ordering::AcqRel) == 1 {
+            give_back_all_but_a_few();
+        }
+    }
+}
+
+fn give_back_all_but_a_few() {
+    let mut depot = lock();
+    let mut emptied = Vec::new();
+    for index in 0..depot.shelves.len() {
+        let count = depot.shelves[index].used.len().saturating_sub(KEPT);
+        emptied.extend(depot.borrow_oldest(index, count));
+    }
+    drop(depot);
+    give_back_emptied(emptied);
+}
+
 /// Empties slots that were borrowed for it, and makes them clean.
 fn give_back_emptied(borrowed: Vec<Slot>) {
     if borrowed.is_empty() {

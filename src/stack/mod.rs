@@ -49,7 +49,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 
 pub(crate) use backtrace::show_backtraces;
-pub(crate) use depot::{INTERVAL, trim};
+pub(crate) use depot::{Counted, INTERVAL, trim};
 pub use guard::GuardKind;
 pub(crate) use overflow::{Description, Watch, watch_thread};
 pub(crate) use pool::Pool;
