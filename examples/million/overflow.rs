@@ -159,8 +159,10 @@ fn below_the_guard(child: libc::pid_t) -> io::Result<Option<bool>> {
     // SAFETY: it reads a number.
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(io::Error::other)?;
     let guard = touched & !(page - 1);
+    // SAFETY: it reads a number.
+    let own = unsafe { libc::getpid() };
     let theirs = memory_of(child, guard - BYTES, BYTES);
-    let ours = memory_of(std::process::id().cast_signed(), guard - BYTES, BYTES);
+    let ours = memory_of(own, guard - BYTES, BYTES);
     match (theirs, ours) {
         (Ok(theirs), Ok(ours)) => Ok(Some(theirs == ours)),
         // Nothing is mapped there, or another guard.
@@ -208,6 +210,9 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: new descriptors that nobody else has.
-    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+    // SAFETY: a new descriptor that nobody else has.
+    let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as above.
+    let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    Ok((read, write))
 }
