@@ -121,6 +121,9 @@ fn main() {
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
     std::fs::create_dir_all(&dir).expect("Cargo made the directory that it is in");
     std::fs::write(dir.join("fibers.json"), text).expect("the directory is ours");
+    if is_wanted("cold spawn beside a mapping for each") {
+        cold_beside_mappings(if quick { 1 } else { 15 });
+    }
     if is_wanted("closures of 10 µs") {
         if quick {
             spread_of_closures(1, 2_000);
@@ -132,6 +135,15 @@ fn main() {
 
 fn nanoseconds_each(begin: Instant, n: u32) -> f64 {
     begin.elapsed().as_secs_f64() * 1e9 / f64::from(n)
+}
+
+/// What the calling thread has had of a processor, in nanoseconds, the kernel's part included: what others do beside it does not count.
+fn processor_time() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the answer.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(result, 0);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 fn in_runtime<T>(engine: Engine, f: impl FnOnce() -> T) -> T {
@@ -220,6 +232,8 @@ fn spawn_in_batches(engine: Engine, workers: usize, n: u32) -> f64 {
     })
 }
 
+/// What is measured with these is the thread's processor time, not the clock's.
+///
 /// As many are alive at once in [`cold_stacks`] and [`mappings`].
 const COLD: u32 = 4_000;
 
@@ -229,21 +243,41 @@ fn cold_stacks(engine: Engine) -> f64 {
     let pages = PAGES.load(Ordering::Relaxed);
     PAGES.fetch_add((pages.next_power_of_two() / 8).max(1), Ordering::Relaxed);
     in_runtime(engine, || {
-        let begin = Instant::now();
+        let begin = processor_time();
         let spawn = |_| {
             let builder = fiber::Builder::new().stack_size(pages as usize * 4096);
             builder.spawn(fiber::yield_now).expect("it is started")
         };
         let fibers: Vec<_> = (0..COLD).map(spawn).collect();
         fibers.into_iter().for_each(|fiber| fiber.join().expect("no panic"));
-        nanoseconds_each(begin, COLD)
+        (processor_time() - begin) / f64::from(COLD)
     })
+}
+
+/// The two below and above, in processor time, taking turns: what they are in relation to each other is what is asked for.
+fn cold_beside_mappings(rounds: usize) {
+    let engine = Engine::default();
+    let pairs: Vec<(f64, f64)> = (0..rounds).map(|_| (cold_stacks(engine), mappings())).collect();
+    let median = |figure: &dyn Fn(&(f64, f64)) -> f64| {
+        let mut figures: Vec<f64> = pairs.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        (figures[rounds / 2], figures[0])
+    };
+    let (cold, mapping, ratio) = (
+        median(&|pair| pair.0),
+        median(&|pair| pair.1),
+        median(&|pair| pair.0 / pair.1),
+    );
+    println!(
+        "cold spawn beside a mapping for each: {:.0} ns (least {:.0}), {:.0} ns (least {:.0}), ratio {:.2} (least {:.2})",
+        cold.0, cold.1, mapping.0, mapping.1, ratio.0, ratio.1
+    );
 }
 
 /// What a stack costs that is mapped for one fiber alone: its page is touched, as by a fiber.
 fn mappings() -> f64 {
     const BYTES: usize = 64 * 1024;
-    let begin = Instant::now();
+    let begin = processor_time();
     let all: Vec<_> = (0..COLD)
         .map(|_| {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
@@ -263,7 +297,7 @@ fn mappings() -> f64 {
         // SAFETY: mapped above.
         assert_eq!(unsafe { libc::munmap(base, BYTES) }, 0);
     }
-    nanoseconds_each(begin, COLD)
+    (processor_time() - begin) / f64::from(COLD)
 }
 
 fn baton(engine: Engine, n: u32) -> f64 {

@@ -7,8 +7,12 @@ use std::process::{Command, Output};
 
 use support::{max_mappings, says, show, skip, watchdog};
 
-/// Runs the example with so many fibers. `cargo test` builds examples before it runs tests.
 fn run(count: usize, guard: &str) -> Output {
+    run_on("", count, guard, &[])
+}
+
+/// Runs the example with so many fibers. `cargo test` builds examples before it runs tests.
+fn run_on(engine: &str, count: usize, guard: &str, more: &[&str]) -> Output {
     let own = std::env::current_exe().expect("the path of this test");
     let profile = own.ancestors().nth(2).expect("target/PROFILE/deps/this");
     let example = profile.join("examples/million");
@@ -20,6 +24,8 @@ fn run(count: usize, guard: &str) -> Output {
     let mut command = Command::new(example);
     command
         .args([&count.to_string(), "--stack-size", "32768"])
+        .args(more)
+        .env("KAPOK_SWITCH", engine)
         .env("KAPOK_STACK_GUARD", guard);
     command.output().expect("it can be started")
 }
@@ -50,6 +56,23 @@ fn all_are_alive_at_once_and_few_mappings_are_needed() {
         skip("guards by advice do not work here", "KAPOK_REQUIRE_GUARDS");
     }
     assert!(figure(&output, "left afterwards, MiB") <= 64);
+}
+
+/// `ci/million.sh` does so with a thousand of a million.
+#[test]
+fn a_sample_overflows_and_their_neighbours_are_whole() {
+    for engine in kapok::Engine::available() {
+        for guard in ["", "mprotect"] {
+            let _watchdog = watchdog();
+            let output = run_on(engine.name(), 5_000, guard, &["--overflow", "30"]);
+            let said = text(&output.stdout);
+            assert!(output.status.success(), "{said}{}", text(&output.stderr));
+            assert_eq!(figure(&output, "reported, and died of it"), 30);
+            let lowest = figure(&output, "without a neighbour below");
+            assert_eq!(figure(&output, "neighbours that were whole") + lowest, 30);
+            assert!(lowest < 10, "{said}");
+        }
+    }
 }
 
 #[test]

@@ -333,3 +333,30 @@ fn what_a_burst_has_used_is_given_back() {
         });
     });
 }
+
+/// Nobody is left who would do it later.
+#[test]
+fn last_runtime_gives_back_what_it_has_used() {
+    child::undisturbed("last_runtime_gives_back_what_it_has_used", || {
+        for round in 0..3 {
+            let other = kapok::runtime::Builder::new().build().expect("a runtime");
+            run(|| {
+                let fibers: Vec<_> = (0..1_000)
+                    .map(|_| {
+                        spawn(|| {
+                            let used = black_box([1_u8; 40_000]);
+                            fiber::yield_now();
+                            assert_eq!(black_box(&used)[39_999], 1);
+                        })
+                    })
+                    .collect();
+                fibers.into_iter().for_each(|fiber| fiber.join().unwrap());
+            });
+            drop(other);
+            let resident = stack::resident().unwrap();
+            // 32 of a size stay warm, in a debug build of some 30 pages each.
+            assert!(resident < 6 << 20, "{round}: {resident}");
+            assert_eq!(stack::stats().in_use, 0);
+        }
+    });
+}

@@ -8,7 +8,7 @@ use super::handle::{Fiber, Identity};
 use super::join::JoinHandle;
 use super::packet::Packet;
 use crate::sched::{Crew, Task, Worker};
-use crate::stack;
+use crate::stack::{self, Room, Stack};
 
 /// How a fiber is started: its name and the size of its stack. As [`std::thread::Builder`].
 ///
@@ -28,6 +28,8 @@ pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
     worker: Option<usize>,
+    /// Its stack is taken before it is started.
+    takes_stack: bool,
 }
 
 impl Builder {
@@ -61,7 +63,9 @@ impl Builder {
         self
     }
 
-    /// Starts a fiber, on any worker of the caller's runtime. Its stack is taken when it first runs.
+    /// Starts a fiber, on any worker of the caller's runtime. Its stack is taken when it first runs; where none can be had
+    /// then, the fiber ends, and [`join`](JoinHandle::join) gives a sentence that says why. [`try_spawn`](Builder::try_spawn)
+    /// takes it at once.
     ///
     /// # Errors
     /// `InvalidInput` for a stack size out of bounds, or a worker that does not exist; `Unsupported` outside of a runtime.
@@ -77,6 +81,59 @@ impl Builder {
         self.spawn_prepared(f, |_| {})
     }
 
+    /// As [`spawn`](Builder::spawn), and takes the stack right away: a fiber that was started has one.
+    ///
+    /// The stack takes its first page of memory, too. So a program that spawns many fibers before they run needs that many
+    /// stacks, where `spawn` would let them use a few, one after the other.
+    ///
+    /// ```
+    /// kapok::run(|| -> std::io::Result<()> {
+    ///     let fiber = kapok::fiber::Builder::new().stack_size(64 * 1024).try_spawn(|| 7)?;
+    ///     assert_eq!(fiber.join().unwrap(), 7);
+    ///     Ok(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](Builder::spawn), and where no stack can be had: `OutOfMemory`, as a rule, with the limit that was met
+    /// (address space, mappings, memory, the memory of a control group) and how to raise it.
+    ///
+    /// # Panics
+    /// As [`spawn`](Builder::spawn).
+    #[track_caller]
+    pub fn try_spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.taking_stack().spawn(f)
+    }
+
+    /// As [`spawn_local`](Builder::spawn_local), and takes the stack right away.
+    ///
+    /// # Errors
+    /// As [`try_spawn`](Builder::try_spawn).
+    ///
+    /// # Panics
+    /// As [`spawn`](Builder::spawn).
+    #[track_caller]
+    pub fn try_spawn_local<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + 'static,
+        T: 'static,
+    {
+        self.taking_stack().spawn_local(f)
+    }
+
+    /// Has the stack taken before the fiber is started.
+    pub(crate) fn taking_stack(self) -> Builder {
+        Builder {
+            takes_stack: true,
+            ..self
+        }
+    }
+
     /// As [`spawn`](Builder::spawn); `prepare` sees the fiber before anybody else does.
     #[track_caller]
     pub(super) fn spawn_prepared<F, T>(self, f: F, prepare: impl FnOnce(&Arc<dyn Task>)) -> io::Result<JoinHandle<T>>
@@ -88,11 +145,11 @@ impl Builder {
         Worker::with(|worker| {
             let worker = worker.ok_or_else(outside)?;
             let on = self.worker;
-            self.start(worker.crew(), spawned_at, f, |task, stack_size| {
+            self.start(worker.crew(), spawned_at, f, |task, room| {
                 prepare(&task);
                 match on {
-                    None => worker.spawn(task, stack_size),
-                    Some(index) => worker.spawn_on(index, task, stack_size),
+                    None => worker.spawn(task, room),
+                    Some(index) => worker.spawn_on(index, task, room),
                 }
                 Ok(())
             })
@@ -110,10 +167,10 @@ impl Builder {
             return self.spawn(f);
         }
         let on = self.worker;
-        self.start(crew, Location::caller(), f, |task, stack_size| {
+        self.start(crew, Location::caller(), f, |task, room| {
             let taken = match on {
-                None => crew.inject(task, stack_size),
-                Some(index) => crew.inject_on(index, task, stack_size),
+                None => crew.inject(task, room),
+                Some(index) => crew.inject_on(index, task, room),
             };
             if taken {
                 return Ok(());
@@ -162,9 +219,9 @@ impl Builder {
                     "spawn_local starts a fiber on the caller's own worker, and the builder names another",
                 ));
             }
-            self.start(worker.crew(), spawned_at, f, |task, stack_size| {
+            self.start(worker.crew(), spawned_at, f, |task, room| {
                 prepare(&task);
-                worker.spawn_here(task, stack_size);
+                worker.spawn_here(task, room);
                 Ok(())
             })
         })
@@ -176,7 +233,7 @@ impl Builder {
         crew: &Crew,
         spawned_at: &'static Location<'static>,
         f: F,
-        queue: impl FnOnce(Arc<dyn Task>, usize) -> io::Result<()>,
+        queue: impl FnOnce(Arc<dyn Task>, Room) -> io::Result<()>,
     ) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
@@ -198,10 +255,23 @@ impl Builder {
             Some(bytes) => stack::check_size(bytes)?,
             None => crew.config().stack_size,
         };
+        let room = if self.takes_stack {
+            Room::Taken(take_stack(stack_size)?)
+        } else {
+            Room::OfSize(stack_size)
+        };
         let packet = Arc::new(Packet::new(Identity::new(self.name, Some(spawned_at)), f));
-        queue(packet.clone(), stack_size)?;
+        queue(packet.clone(), room)?;
         Ok(JoinHandle::new(packet.clone(), Fiber::from_identified(packet)))
     }
+}
+
+/// A stack, also where one lies idle in the pool of the caller's worker.
+fn take_stack(size: usize) -> io::Result<Stack> {
+    let stack = Worker::with(|worker| worker.map_or_else(|| Stack::new(size), |worker| worker.take_stack(size)))?;
+    // Its first page is taken now: what is handed out and not touched, no limit of memory knows of.
+    stack.set_label(None);
+    Ok(stack)
 }
 
 fn outside() -> io::Error {

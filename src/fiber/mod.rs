@@ -59,6 +59,8 @@ pub type ThreadId = FiberId;
 /// kapok::run(|| kapok::spawn(move || *not_send).join().unwrap());
 /// ```
 ///
+/// Where no stack can be had when it is to begin, it ends with an error, see [`Builder::spawn`]; [`try_spawn`] tells at once.
+///
 /// # Panics
 /// Outside of a runtime.
 #[track_caller]
@@ -70,6 +72,28 @@ where
     Builder::new()
         .spawn(f)
         .unwrap_or_else(|error| panic!("kapok::spawn: {error}"))
+}
+
+/// Starts a fiber as [`spawn`], and takes its stack right away: where none can be had, that is an error here, and not the
+/// fiber's end.
+///
+/// ```
+/// kapok::run(|| match kapok::fiber::try_spawn(|| 6 * 7) {
+///     Ok(fiber) => assert_eq!(fiber.join().unwrap(), 42),
+///     Err(error) => println!("the rest has to wait: {error}"),
+/// })?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// As for [`Builder::try_spawn`]: `Unsupported` outside of a runtime; else the limit that was met, and how to raise it.
+#[track_caller]
+pub fn try_spawn<F, T>(f: F) -> std::io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    Builder::new().try_spawn(f)
 }
 
 /// Starts a fiber on the caller's own thread, with work that need not be `Send`. It begins when the caller waits for something.

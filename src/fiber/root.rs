@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::handle::Identity;
 use super::packet::{Outcome, Packet};
 use crate::sched::Worker;
+use crate::stack::Room;
 
 /// Runs `f` in a fiber of `worker`, and with the others of its crew all that comes of it; gives what `f` returned or
 /// panicked with.
@@ -25,7 +26,7 @@ where
     // work is over and gone before what it borrows.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Box<dyn FnOnce() + 'static>>(work) };
     let packet = Arc::new(Packet::new(Identity::new(Some("main".to_owned()), None), work));
-    worker.spawn_here(packet.clone(), worker.default_stack_size());
+    worker.spawn_here(packet.clone(), Room::OfSize(worker.default_stack_size()));
     worker.crew().end_when_idle(false);
     worker.run();
     // SAFETY: it has ended, and nobody else has a handle.

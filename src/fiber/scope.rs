@@ -378,6 +378,26 @@ impl<'scope, 'env> Scope<'scope, 'env> {
 }
 
 impl Builder {
+    /// As [`spawn_scoped`](Builder::spawn_scoped), and takes the stack right away.
+    ///
+    /// # Errors
+    /// As [`try_spawn`](Builder::try_spawn). Nothing was started then, and the scope goes on.
+    ///
+    /// # Panics
+    /// As [`spawn`](Builder::spawn).
+    #[track_caller]
+    pub fn try_spawn_scoped<'scope, 'env, F, T>(
+        self,
+        scope: &'scope Scope<'scope, 'env>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        self.taking_stack().spawn_scoped(scope, f)
+    }
+
     /// Starts a fiber that may borrow what outlives the scope. As [`std::thread::Builder::spawn_scoped`].
     ///
     /// # Errors

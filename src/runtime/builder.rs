@@ -36,6 +36,8 @@ pub struct Builder {
     engine: Option<Engine>,
     reactor: Option<ReactorKind>,
     stack_size: Option<usize>,
+    measure: Option<stack::Measure>,
+    overflow_backtrace: Option<bool>,
     workers: Option<usize>,
     thread_name: Option<String>,
     on_thread_start: Option<Hook>,
@@ -48,6 +50,7 @@ pub(super) struct Settings {
     /// `None` is the best that works.
     pub(super) reactor: Option<ReactorKind>,
     pub(super) stack_size: usize,
+    pub(super) measure: Option<stack::Measure>,
     pub(super) workers: usize,
     pub(super) thread_name: String,
     pub(super) on_thread_start: Option<Hook>,
@@ -60,6 +63,7 @@ impl Settings {
             engine: self.engine,
             reactor,
             stack_size: self.stack_size,
+            measure: self.measure,
         }
     }
 }
@@ -86,6 +90,22 @@ impl Builder {
     /// [`fiber::Builder::stack_size`].
     pub fn stack_size(mut self, bytes: usize) -> Builder {
         self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Has it found out what its fibers use of their stacks, for [`stack::usage`]. By default they are not measured.
+    pub fn stack_usage(mut self, how: stack::Measure) -> Builder {
+        self.measure = Some(how);
+        self
+    }
+
+    /// Whether the report of a stack that overflows is followed by the frames that were on it: for debugging. It is a setting
+    /// of the whole process; the last that was made holds.
+    ///
+    /// The frames are found by the unwinder, in the handler of the fault. Should it not come to an end, the process is ended by
+    /// `SIGALRM` after ten seconds.
+    pub fn overflow_backtrace(mut self, shown: bool) -> Builder {
+        self.overflow_backtrace = Some(shown);
         self
     }
 
@@ -149,6 +169,12 @@ impl Builder {
     fn settings(self) -> io::Result<Settings> {
         blocking::read_env()?;
         stack::GuardKind::chosen()?;
+        if let Some(shown) = self
+            .overflow_backtrace
+            .map_or_else(backtrace_from_env, |shown| Ok(Some(shown)))?
+        {
+            stack::show_backtraces(shown);
+        }
         let thread_name = self.thread_name.unwrap_or_else(|| "kapok-worker".to_owned());
         if thread_name.contains('\0') {
             return Err(invalid("thread_name: a thread's name must not have a NUL byte in it"));
@@ -160,6 +186,9 @@ impl Builder {
                 Some(bytes) => stack::check_size(bytes)?,
                 None => stack_size_from_env()?,
             },
+            measure: self
+                .measure
+                .map_or_else(stack::Measure::from_env, |how| Ok(Some(how)))?,
             workers: match self.workers {
                 Some(count) => check_workers(count).map_err(invalid)?,
                 None => workers_from_env()?,
@@ -191,6 +220,17 @@ fn stack_size_from_env() -> io::Result<usize> {
     stack::check_size(bytes).map_err(|error| invalid(format!("KAPOK_STACK_SIZE: {error}")))
 }
 
+fn backtrace_from_env() -> io::Result<Option<bool>> {
+    match variable("KAPOK_OVERFLOW_BACKTRACE").as_deref() {
+        None => Ok(None),
+        Some("0") => Ok(Some(false)),
+        Some("1") => Ok(Some(true)),
+        Some(text) => Err(invalid(format!(
+            "KAPOK_OVERFLOW_BACKTRACE: {text:?} is neither 0 nor 1"
+        ))),
+    }
+}
+
 fn check_workers(count: usize) -> Result<usize, String> {
     match count {
         1..=MAX_WORKERS => Ok(count),
@@ -215,6 +255,8 @@ impl fmt::Debug for Builder {
             .field("switch", &self.engine)
             .field("reactor", &self.reactor)
             .field("stack_size", &self.stack_size)
+            .field("stack_usage", &self.measure)
+            .field("overflow_backtrace", &self.overflow_backtrace)
             .field("workers", &self.workers)
             .field("thread_name", &self.thread_name)
             .finish_non_exhaustive()

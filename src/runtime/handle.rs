@@ -82,6 +82,19 @@ impl Handle {
         builder.spawn_in(&self.crew, f)
     }
 
+    /// As [`spawn`](Handle::spawn), and takes the stack right away.
+    ///
+    /// # Errors
+    /// As [`spawn`](Handle::spawn), and as [`fiber::Builder::try_spawn`].
+    #[track_caller]
+    pub fn try_spawn<F, T>(&self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_with(fiber::Builder::new().taking_stack(), f)
+    }
+
     /// The switch engine in use.
     #[must_use]
     pub fn switch(&self) -> Engine {

@@ -26,6 +26,8 @@ pub use shutdown::{ShutdownError, Straggler};
 /// | `KAPOK_REACTOR`          | the name of a [`ReactorKind`]                     | the best                                                      |
 /// | `KAPOK_STACK_SIZE`       | bytes                                             | 262144                                                        |
 /// | `KAPOK_STACK_GUARD`      | the name of a [`GuardKind`]                       | `madvise` where that works, else `mprotect`                   |
+/// | `KAPOK_OVERFLOW_BACKTRACE` | `1` or `0`: see [`Builder::overflow_backtrace`] | `0`                                                           |
+/// | `KAPOK_STACK_USAGE`      | `off`, or the name of a [`Measure`]               | `off`                                                         |
 /// | `KAPOK_BLOCKING_THREADS` | see [`max_threads`](crate::blocking::max_threads) | 64                                                            |
 ///
 /// ```
@@ -48,6 +50,7 @@ pub use shutdown::{ShutdownError, Straggler};
 /// [`Engine`]: crate::Engine
 /// [`ReactorKind`]: crate::ReactorKind
 /// [`GuardKind`]: crate::stack::GuardKind
+/// [`Measure`]: crate::stack::Measure
 pub fn run<F, T>(f: F) -> io::Result<T>
 where
     F: FnOnce() -> T,

@@ -111,10 +111,15 @@ fn cannot_start(settings: &Settings, index: usize, error: io::Error) -> io::Erro
     if index == 0 {
         return error; // it is not their number
     }
+    let limits = if error.kind() == io::ErrorKind::WouldBlock {
+        "; threads are limited by RLIMIT_NPROC (raise it by ulimit -u), pids.max of the control group and kernel.threads-max"
+    } else {
+        ""
+    };
     io::Error::new(
         error.kind(),
         format!(
-            "worker {index} of {count} cannot start: {error}; nothing was run; ask for fewer by KAPOK_WORKERS or the builder"
+            "worker {index} of {count} cannot start: {error}{limits}; nothing was run; ask for fewer by KAPOK_WORKERS or the builder"
         ),
     )
 }

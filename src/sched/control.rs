@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::cancel::Cancellation;
 use super::task::{Task, Who};
 use crate::context::Handle;
-use crate::stack::Stack;
+use crate::stack::{Room, Stack};
 
 /// What the scheduler knows of one fiber.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct ControlBlock {
     pub(super) context: Cell<Option<Handle>>,
     /// What it does. `None` in a block that is free.
     pub(super) task: Cell<Option<Arc<dyn Task>>>,
-    /// What it runs on. `None` before it has started.
+    /// What it runs on. Before it has started `None`, or what was taken for it, which it need not be given.
     pub(super) stack: Cell<Option<Stack>>,
     /// The size of the stack that it is to have.
     pub(super) stack_size: Cell<usize>,
@@ -98,7 +98,7 @@ pub(super) struct Slab {
 }
 
 impl Slab {
-    pub(super) fn insert(&mut self, task: Arc<dyn Task>, stack_size: usize) -> FiberRef {
+    pub(super) fn insert(&mut self, task: Arc<dyn Task>, room: Room) -> FiberRef {
         let fiber = match self.free.pop() {
             Some(fiber) => fiber,
             None => self.grow(),
@@ -106,7 +106,8 @@ impl Slab {
         let block = fiber.block();
         block.who.set(task.who());
         block.task.set(Some(task));
-        block.stack_size.set(stack_size);
+        block.stack_size.set(room.size());
+        block.stack.set(room.into_stack());
         block.kept.locals.set(ptr::null());
         block.kept.inherited.set(ptr::null());
         fiber
@@ -201,7 +202,7 @@ mod tests {
         let mut slab = Slab::default();
         let mut insert = |size| {
             let task: Arc<dyn Task> = Arc::new(Nothing(Life::new()));
-            slab.insert(task, size)
+            slab.insert(task, Room::OfSize(size))
         };
         let fibers: Vec<FiberRef> = (0..100 * CHUNK).map(&mut insert).collect();
         let mut kept = Vec::new();
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(slab.free.len(), rest);
         for _ in 0..rest {
             let task: Arc<dyn Task> = Arc::new(Nothing(Life::new()));
-            let fiber = slab.insert(task, 0);
+            let fiber = slab.insert(task, Room::OfSize(0));
             assert!(kept.iter().all(|(_, other)| *other != fiber));
         }
         assert!(slab.free.is_empty());

@@ -28,6 +28,7 @@ use super::search::Search;
 use super::stop::Running;
 use super::task::Task;
 use super::worker::Config;
+use crate::stack::Room;
 
 /// How long an idle worker leaves the work of one that has fewer fibers alone.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
@@ -164,7 +165,7 @@ impl Crew {
     // ---- work that has not started -----------------------------------------------------------------------------------
 
     /// Puts a fiber where every worker finds it; false when the runtime takes no more.
-    pub(crate) fn inject(&self, task: Arc<dyn Task>, stack_size: usize) -> bool {
+    pub(crate) fn inject(&self, task: Arc<dyn Task>, room: Room) -> bool {
         let closed = self.door();
         if *closed {
             return false;
@@ -172,7 +173,7 @@ impl Crew {
         self.injected.fetch_add(1, Ordering::Release);
         self.injector.push(Fresh {
             task,
-            stack_size,
+            room,
             handed_to: None,
         });
         drop(closed);
@@ -181,21 +182,21 @@ impl Crew {
     }
 
     /// Has one worker start a fiber; false when the runtime takes no more.
-    pub(crate) fn inject_on(&self, index: usize, task: Arc<dyn Task>, stack_size: usize) -> bool {
+    pub(crate) fn inject_on(&self, index: usize, task: Arc<dyn Task>, room: Room) -> bool {
         let closed = self.door();
         if *closed {
             return false;
         }
         self.injected.fetch_add(1, Ordering::Release);
-        self.start_on(index, task, stack_size);
+        self.start_on(index, task, room);
         true
     }
 
     /// Has one worker start a fiber that is counted already.
-    pub(super) fn start_on(&self, index: usize, task: Arc<dyn Task>, stack_size: usize) {
+    pub(super) fn start_on(&self, index: usize, task: Arc<dyn Task>, room: Room) {
         self.members[index]
             .inbox
-            .call(Box::new(move |worker| worker.place_and_queue(task, stack_size)));
+            .call(Box::new(move |worker| worker.place_and_queue(task, room)));
     }
 
     /// A worker to which `from` should give its next fiber. `turn` says whom to look at: one for each call, since a look at
@@ -208,12 +209,12 @@ impl Crew {
     }
 
     /// Puts a fiber into the post of a worker.
-    pub(super) fn hand_over(&self, to: usize, task: Arc<dyn Task>, stack_size: usize) {
+    pub(super) fn hand_over(&self, to: usize, task: Arc<dyn Task>, room: Room) {
         let member = &self.members[to];
         member.handed.fetch_add(1, Ordering::Relaxed);
         member.post.push(Fresh {
             task,
-            stack_size,
+            room,
             handed_to: u16::try_from(to).ok(),
         });
         fence(Ordering::SeqCst);

@@ -43,7 +43,7 @@ use super::task::Task;
 use super::worker::{Turn, Worker};
 use crate::context::{Handle, Transfer};
 use crate::ffi;
-use crate::stack::Stack;
+use crate::stack::{Measuring, Stack};
 use crate::sys::prefetch;
 
 /// How far ahead in the run queue frames are fetched, and control blocks before them.
@@ -160,8 +160,10 @@ impl Worker {
     fn start(&self, fiber: FiberRef) -> Option<Handle> {
         let block = fiber.block();
         let size = block.stack_size.get();
+        let taken = block.stack.take();
+        // One that has its bottom frame in place is better, also where another was taken for the fiber, which goes back then.
         let pooled = self.carriers.borrow_mut().take(size);
-        match pooled.map_or_else(|| self.new_carrier(size), Ok) {
+        match pooled.map_or_else(|| self.new_carrier(size, taken), Ok) {
             Ok(carrier) => {
                 block.stack.set(Some(carrier.stack));
                 Some(carrier.context)
@@ -181,9 +183,25 @@ impl Worker {
         }
     }
 
+    /// A stack that was used by nobody of this worker. What lies idle here may be what is missing there.
     #[cold]
-    fn new_carrier(&self, size: usize) -> io::Result<Carrier> {
-        let stack = Stack::new(size)?;
+    pub(crate) fn take_stack(&self, size: usize) -> io::Result<Stack> {
+        Stack::new(size).or_else(|error| {
+            if error.kind() != io::ErrorKind::OutOfMemory {
+                return Err(error);
+            }
+            let idle = self.carriers.borrow_mut().drain();
+            if idle.is_empty() {
+                return Err(error);
+            }
+            drop(idle);
+            Stack::new(size)
+        })
+    }
+
+    #[cold]
+    fn new_carrier(&self, size: usize, taken: Option<Stack>) -> io::Result<Carrier> {
+        let stack = taken.map_or_else(|| self.take_stack(size), Ok)?;
         // SAFETY: the stack and the handle stay together: in a `Carrier`, or in a control block.
         let context = unsafe { self.engine.make(&stack, carry)? };
         Ok(Carrier { stack, context })
@@ -205,11 +223,30 @@ impl Worker {
         let work = unsafe { &*work };
         if self.begin(fiber, work.life()) && UNWINDS {
             work.cancel();
-        } else {
+        } else if self.measure.is_none() {
             work.run();
+        } else {
+            self.run_measured(fiber, work);
         }
         self.end(fiber, work.life());
         fiber
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn run_measured(&self, fiber: FiberRef, work: &dyn Task) {
+        let slot = &fiber.block().stack;
+        let stack = slot.take();
+        let measuring = self.measure.zip(stack.as_ref()).and_then(|(how, stack)| {
+            // SAFETY: this is the fiber's stack, and so the one that is in use.
+            unsafe { Measuring::begin(how, stack, work.who().spawned_at) }
+        });
+        slot.set(stack);
+        work.run();
+        if let Some(measuring) = measuring {
+            // SAFETY: a fiber keeps its stack, and what it has called has returned.
+            unsafe { measuring.end() };
+        }
     }
 
     /// After a fiber has ended on this stack: goes on with the next one, here if it has not started yet, else elsewhere.

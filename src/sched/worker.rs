@@ -27,7 +27,7 @@ use super::watch::{Watches, place_of};
 use crate::context::{Engine, Handle};
 use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
-use crate::stack::{self, Pool};
+use crate::stack::{self, Pool, Room};
 use crate::sys;
 
 /// How many switches there may be between two looks at the outside world.
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) reactor: ReactorKind,
     /// Of fibers that ask for nothing else, in bytes; checked.
     pub(crate) stack_size: usize,
+    /// Whether it is found out what fibers use of their stacks.
+    pub(crate) measure: Option<stack::Measure>,
 }
 
 /// One entry of the run queue.
@@ -90,6 +92,7 @@ impl Candidate {
 pub(crate) struct Worker {
     pub(super) engine: Engine,
     pub(super) default_stack_size: usize,
+    pub(super) measure: Option<stack::Measure>,
     /// Where the thread's own stack is suspended while a fiber runs.
     pub(super) thread: Cell<Option<Handle>>,
     pub(super) current: Cell<Option<FiberRef>>,
@@ -121,6 +124,8 @@ pub(crate) struct Worker {
     pub(super) home: Home,
     /// The worker on one of whose fibers' stacks this one runs.
     outer: Cell<*const Worker>,
+    /// Goes last, when the stacks above have been given back.
+    _counted: stack::Counted,
 }
 
 impl Worker {
@@ -135,6 +140,7 @@ impl Worker {
         Worker {
             engine: config.engine,
             default_stack_size: config.stack_size,
+            measure: config.measure,
             thread: Cell::new(None),
             current: Cell::new(None),
             run_queue: RefCell::new(VecDeque::with_capacity(64)),
@@ -156,6 +162,7 @@ impl Worker {
             woken: Cell::new(false),
             patience: Cell::new(None),
             outer: Cell::new(ptr::null()),
+            _counted: stack::Counted::new(),
         }
     }
 
@@ -227,19 +234,19 @@ impl Worker {
     }
 
     /// Starts a fiber, on this worker or on another. It gets a stack when its turn comes.
-    pub(crate) fn spawn(&self, task: Arc<dyn Task>, stack_size: usize) {
+    pub(crate) fn spawn(&self, task: Arc<dyn Task>, room: Room) {
         if self.crew.len() == 1 {
-            return self.spawn_here(task, stack_size);
+            return self.spawn_here(task, room);
         }
         self.figures().spawned.add(1);
         let turn = self.next_peer.get();
         self.next_peer.set(turn.wrapping_add(1));
         if let Some(lighter) = self.crew.lighter_than(self.index, turn) {
-            return self.crew.hand_over(lighter, task, stack_size);
+            return self.crew.hand_over(lighter, task, room);
         }
         self.figures().fresh.push(Fresh {
             task,
-            stack_size,
+            room,
             handed_to: None,
         });
         self.run_queue.borrow_mut().push_back(Turn::OfFresh);
@@ -247,34 +254,34 @@ impl Worker {
     }
 
     /// Starts a fiber on this worker.
-    pub(crate) fn spawn_here(&self, task: Arc<dyn Task>, stack_size: usize) {
+    pub(crate) fn spawn_here(&self, task: Arc<dyn Task>, room: Room) {
         self.figures().spawned.add(1);
-        self.place_and_queue(task, stack_size);
+        self.place_and_queue(task, room);
     }
 
     /// Starts a fiber on another worker of the same runtime, or this one.
-    pub(crate) fn spawn_on(&self, index: usize, task: Arc<dyn Task>, stack_size: usize) {
+    pub(crate) fn spawn_on(&self, index: usize, task: Arc<dyn Task>, room: Room) {
         if index == self.index {
-            return self.spawn_here(task, stack_size);
+            return self.spawn_here(task, room);
         }
         self.figures().spawned.add(1);
-        self.crew.start_on(index, task, stack_size);
+        self.crew.start_on(index, task, room);
     }
 
     /// Gives a fiber that is counted already its place on this worker, and a turn.
-    pub(super) fn place_and_queue(&self, task: Arc<dyn Task>, stack_size: usize) {
-        let fiber = self.place(task, stack_size);
+    pub(super) fn place_and_queue(&self, task: Arc<dyn Task>, room: Room) {
+        let fiber = self.place(task, room);
         self.ready(fiber);
     }
 
-    fn place(&self, task: Arc<dyn Task>, stack_size: usize) -> FiberRef {
+    fn place(&self, task: Arc<dyn Task>, room: Room) -> FiberRef {
         self.figures().placed.add(1);
-        self.fibers.borrow_mut().insert(task, stack_size)
+        self.fibers.borrow_mut().insert(task, room)
     }
 
     fn place_fresh(&self, fresh: Fresh) -> FiberRef {
         self.crew.arrived(&fresh);
-        self.place(fresh.task, fresh.stack_size)
+        self.place(fresh.task, fresh.room)
     }
 
     /// Gives the first that has not started its place; `None` if others have taken them all.

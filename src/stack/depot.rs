@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::cgroup;
 use super::guard::GuardKind;
 use super::limit::{Step, explain, most_guards};
 use super::map;
@@ -53,6 +54,16 @@ pub(super) struct Slot {
 
 // SAFETY: it is a place in a mapping, and belongs to whoever has it.
 unsafe impl Send for Slot {}
+
+/// What a slot has that is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A guard, and pages.
+    Used,
+    /// A guard.
+    Clean,
+    Bare,
+}
 
 /// What lies idle in one slab; the slots that have pages are in the shelf's list.
 #[derive(Debug)]
@@ -133,10 +144,23 @@ impl Refused {
 }
 
 fn try_take(usable: usize, kind: GuardKind) -> Result<Slot, Refused> {
-    let (slot, has_guard) = lock()
+    let (slot, state) = lock()
         .take(usable)
         .map_err(|error| Refused { error, step: Step::Map })?;
-    if !has_guard {
+    if state != State::Used {
+        if let Err(exhausted) = cgroup::check() {
+            let mut depot = lock();
+            match state {
+                State::Bare => depot.put_bare(slot),
+                State::Clean | State::Used => depot.put_clean(slot),
+            }
+            return Err(Refused {
+                error: io::Error::new(io::ErrorKind::OutOfMemory, exhausted.to_string()),
+                step: Step::Memory,
+            });
+        }
+    }
+    if state == State::Bare {
         // Without the lock: it is a system call. Nobody else knows of the slot.
         // SAFETY: a page of a slot that was just handed to us.
         let installed = count_guard(kind).and_then(|()| unsafe { kind.install(slot.base) });
@@ -214,6 +238,42 @@ pub(crate) fn trim(now: Instant) -> Option<Duration> {
     drop(depot);
     give_back_emptied(emptied);
     more.then_some(INTERVAL)
+}
+
+/// How many stacks of a size keep their memory when there is no worker left.
+const KEPT: usize = 32;
+
+/// Counts the workers of the process: where the last one leaves, nobody will trim any more.
+#[derive(Debug)]
+pub(crate) struct Counted(());
+
+static WORKERS: AtomicUsize = AtomicUsize::new(0);
+
+impl Counted {
+    pub(crate) fn new() -> Counted {
+        WORKERS.fetch_add(1, Ordering::Relaxed);
+        Counted(())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // Each has put its stacks back before; the depot's lock orders that.
+        if WORKERS.fetch_sub(1, Ordering::AcqRel) == 1 {
+            give_back_all_but_a_few();
+        }
+    }
+}
+
+fn give_back_all_but_a_few() {
+    let mut depot = lock();
+    let mut emptied = Vec::new();
+    for index in 0..depot.shelves.len() {
+        let count = depot.shelves[index].used.len().saturating_sub(KEPT);
+        emptied.extend(depot.borrow_oldest(index, count));
+    }
+    drop(depot);
+    give_back_emptied(emptied);
 }
 
 /// Empties slots that were borrowed for it, and makes them clean.
@@ -296,13 +356,13 @@ impl Depot {
         self.shelves.len() - 1
     }
 
-    /// A slot, and whether it has its guard.
-    fn take(&mut self, usable: usize) -> io::Result<(Slot, bool)> {
+    /// A slot, and what it has.
+    fn take(&mut self, usable: usize) -> io::Result<(Slot, State)> {
         let index = self.shelf(usable);
         if let Some(slot) = self.shelves[index].used.pop_back() {
             self.contents[slot.slab.id].live += 1;
             self.shelves[index].taken();
-            return Ok((slot, true));
+            return Ok((slot, State::Used));
         }
         let id = match self.shelves[index].open.first() {
             Some(&id) => id,
@@ -310,7 +370,7 @@ impl Depot {
         };
         let content = &mut self.contents[id];
         let clean = content.clean.pop();
-        let has_guard = clean.is_some();
+        let state = if clean.is_some() { State::Clean } else { State::Bare };
         let place = clean.or_else(|| content.bare.pop()).map_or_else(
             || {
                 content.untouched -= 1;
@@ -325,7 +385,7 @@ impl Depot {
         }
         self.shelves[index].taken();
         let base = slab.at(place);
-        Ok((Slot { slab, base }, has_guard))
+        Ok((Slot { slab, base }, state))
     }
 
     /// Maps another slab; its id. Where there is no room for a large one, it is a smaller one.

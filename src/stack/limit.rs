@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// What was to be done for a stack.
@@ -12,6 +13,8 @@ use std::sync::OnceLock;
 pub(super) enum Step {
     Map,
     Guard(super::GuardKind),
+    /// Taking memory for it.
+    Memory,
 }
 
 /// An error of the kernel, with the limit that it usually means, and how to raise it.
@@ -19,6 +22,8 @@ pub(super) enum Step {
 #[inline(never)]
 pub(super) fn explain(error: &io::Error, bytes: usize, step: Step) -> io::Error {
     let hint = match error.raw_os_error() {
+        // It says so itself.
+        _ if step == Step::Memory => String::new(),
         Some(libc::ENOMEM) => lack_of_memory(step),
         Some(libc::EAGAIN) => {
             "; the process has locked its memory (mlockall) beyond RLIMIT_MEMLOCK: raise it by ulimit -l".to_owned()
@@ -27,6 +32,7 @@ pub(super) fn explain(error: &io::Error, bytes: usize, step: Step) -> io::Error 
     };
     let what = match step {
         Step::Map => "cannot map a stack",
+        Step::Memory => "there is no memory for a stack",
         Step::Guard(_) => "cannot map a stack with a guard",
     };
     io::Error::new(error.kind(), format!("{what} of {bytes} bytes: {error}{hint}"))
@@ -87,7 +93,7 @@ type Resource = libc::__rlimit_resource_t;
 type Resource = libc::c_int;
 
 /// The number that a short file has; `None` where there is no such file.
-fn number(path: &str) -> Option<u64> {
+pub(super) fn number(path: impl AsRef<Path>) -> Option<u64> {
     let mut text = [0; 24];
     let mut file = File::open(path).ok()?;
     let len = file.read(&mut text).ok()?;

@@ -30,18 +30,18 @@ pub(super) unsafe fn release(base: NonNull<u8>, bytes: usize) -> io::Result<()> 
     syscall!(munmap(base.as_ptr().cast(), bytes)).map(drop)
 }
 
-/// Gives the memory behind these addresses back to the system. A hint: what is locked stays.
+/// Gives the memory behind these addresses back to the system. A hint: what is locked stays, and then it is false.
 ///
 /// # Safety
 /// They came from [`reserve`], and nobody needs what lies there.
-pub(super) unsafe fn empty(base: NonNull<u8>, bytes: usize) {
+pub(super) unsafe fn empty(base: NonNull<u8>, bytes: usize) -> bool {
     // On Linux MADV_FREE would leave the pages counted as the process's own until memory is short.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     const ADVICE: libc::c_int = libc::MADV_DONTNEED;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     const ADVICE: libc::c_int = libc::MADV_FREE;
     // The caller's promise.
-    drop(syscall!(madvise(base.as_ptr().cast(), bytes, ADVICE)));
+    syscall!(madvise(base.as_ptr().cast(), bytes, ADVICE)).is_ok()
 }
 
 // Not every system has these two; they are hints, and without them a stack is mapped all the same.

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The kernel gives a page memory when it is first touched, so a stack costs what it was used, not its size. 256 KiB
-//! is the default because it is address space only: large enough for a TLS handshake, a panic with a backtrace and
-//! formatted output in a debug build, small enough that 100,000 of them are 25 GiB of 128 TiB.
+//! is the default because it is address space only: twice what a TLS handshake, a panic with a backtrace or a regular expression that is
+//! compiled take in a debug build (docs/performance.md; [`usage`] tells of your own), small enough that 100,000 of them are 25 GiB of 128 TiB.
 //!
 //! Many stacks lie in one mapping, a slab, each above a guard that ends the process when the stack overflows. Where the
 //! system has guards that need no mapping of their own (Linux 6.13), a million stacks are a few hundred mappings, and the
@@ -24,12 +24,16 @@
 //! kapok: fiber 'parser' (id 7), spawned at src/main.rs:12:9, has overflowed its stack of 262144 bytes; for a larger one see ...
 //! ```
 //!
+//! `KAPOK_OVERFLOW_BACKTRACE=1` has the frames of that stack shown after it.
+//!
 //! For that the first runtime or coroutine installs handlers for `SIGSEGV` and `SIGBUS`. What is no overflow of a stack of
 //! Kapok's they leave to the handlers that were there before. A program that installs its own later should hand on to these what
 //! it does not know.
 
 #![allow(unsafe_code, reason = "maps and unmaps memory")]
 
+mod backtrace;
+mod cgroup;
 mod depot;
 mod guard;
 mod limit;
@@ -38,16 +42,20 @@ mod overflow;
 mod pool;
 mod slab;
 mod stats;
+mod usage;
 
 use std::io;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 
-pub(crate) use depot::{INTERVAL, trim};
+pub(crate) use backtrace::show_backtraces;
+pub(crate) use depot::{Counted, INTERVAL, trim};
 pub use guard::GuardKind;
 pub(crate) use overflow::{Description, Watch, watch_thread};
 pub(crate) use pool::Pool;
 pub use stats::{Stats, resident, stats};
+pub(crate) use usage::Measuring;
+pub use usage::{Measure, SiteUsage, Usage, usage};
 
 use crate::sys::page_size;
 use depot::Slot;
@@ -155,6 +163,31 @@ impl Stack {
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.0.slab.usable()
+    }
+}
+
+/// What a fiber that has not started brings along of its stack.
+#[derive(Debug)]
+pub(crate) enum Room {
+    /// The size that it is to have.
+    OfSize(usize),
+    /// One that was taken for it already, so that it cannot fail for want of one.
+    Taken(Stack),
+}
+
+impl Room {
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Room::OfSize(size) => *size,
+            Room::Taken(stack) => stack.size(),
+        }
+    }
+
+    pub(crate) fn into_stack(self) -> Option<Stack> {
+        match self {
+            Room::OfSize(_) => None,
+            Room::Taken(stack) => Some(stack),
+        }
     }
 }
 

@@ -20,7 +20,8 @@ use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use super::{Stack, slab};
+use super::{Stack, backtrace, slab};
+use crate::sys::page_size;
 
 /// What faults come as: on some systems an access to such a page is the one, on some the other.
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -137,6 +138,10 @@ static BEFORE: Before = Before(UnsafeCell::new([const { MaybeUninit::uninit() };
 fn install_handlers() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // Runtimes look at it, too, and say what is wrong with it.
+        if std::env::var_os("KAPOK_OVERFLOW_BACKTRACE").is_some_and(|value| value == "1") {
+            backtrace::show_backtraces(true);
+        }
         for (index, &signal) in SIGNALS.iter().enumerate() {
             let mut before = MaybeUninit::<libc::sigaction>::uninit();
             // SAFETY: asks what is there, into a place for it.
@@ -162,8 +167,9 @@ extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, context:
     // What a process sends has no address, or a forged one.
     match slab::guard_at(address).filter(|_| code > 0) {
         Some(hit) => {
-            report(hit);
+            // First, so that what goes wrong in the report ends the process, too.
             set_default(signal);
+            report(hit);
         }
         None => hand_on(signal, info, context, code),
     }
@@ -181,7 +187,7 @@ unsafe fn fault_of(info: *mut libc::siginfo_t) -> (libc::c_int, usize) {
     (info.si_code, address.addr())
 }
 
-fn set_default(signal: libc::c_int) {
+pub(super) fn set_default(signal: libc::c_int) {
     // SAFETY: all zeroes are a valid sigaction, with SIG_DFL for the handler.
     let mut default = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
     default.sa_sigaction = libc::SIG_DFL;
@@ -242,6 +248,17 @@ fn report(hit: slab::Hit) {
     if !known {
         line.other(hit);
     }
+    line.write();
+    if backtrace::is_wanted() {
+        // What faults has its stack pointer in the guard, or a little above.
+        backtrace::write(hit.guard - page_size()..hit.guard + page_size() + hit.usable);
+    }
+}
+
+/// Writes one line of no more than a kilobyte.
+pub(super) fn write_line(what: fmt::Arguments<'_>) {
+    let mut line = Line::new();
+    line.add(what);
     line.write();
 }
 

@@ -92,6 +92,18 @@ impl<T> Pool<T> {
         unwanted
     }
 
+    /// Takes out all that it holds.
+    pub(crate) fn drain(&mut self) -> Vec<T> {
+        self.idle.store(0, Ordering::Relaxed);
+        let shelves = self.shelves.iter_mut();
+        shelves
+            .flat_map(|shelf| {
+                shelf.least = 0;
+                shelf.items.drain(..)
+            })
+            .collect()
+    }
+
     /// Whether [`trim`](Pool::trim) may have something to take out, now or later.
     pub(crate) fn is_trimmable(&self) -> bool {
         self.shelves.iter().any(|shelf| shelf.items.len() > KEPT)

@@ -74,14 +74,14 @@ pub fn resident() -> io::Result<usize> {
 
 /// Says of each page of a mapping whether it is in memory, in its byte of `pages`.
 #[cfg(not(target_os = "openbsd"))]
-fn ask_kernel(start: *mut u8, len: usize, pages: &mut [u8]) -> io::Result<()> {
+pub(super) fn ask_kernel(start: *mut u8, len: usize, pages: &mut [u8]) -> io::Result<()> {
     assert!(len <= pages.len() * page_size());
     // There is a byte for each page, and nobody unmaps them meanwhile; if somebody did, the call would fail.
     crate::sys::syscall!(mincore(start.cast(), len, pages.as_mut_ptr().cast())).map(drop)
 }
 
 #[cfg(target_os = "openbsd")]
-fn ask_kernel(_: *mut u8, _: usize, _: &mut [u8]) -> io::Result<()> {
+pub(super) fn ask_kernel(_: *mut u8, _: usize, _: &mut [u8]) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "OpenBSD does not tell what of a mapping is in memory",

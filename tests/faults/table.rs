@@ -328,6 +328,8 @@ pub(crate) const ROWS: &[Row] = rows! {
     // A conversion cannot fail. It warns.
     ALL Run "fcntl(F_GETFL)" [EBADF] => Nothing,
     ALL Run "fcntl(F_SETFL)" [EBADF EINVAL EPERM] => Nothing,
+    // The files that tell of the control group.
+    ALL Setup "close" [EBADF EDQUOT EINTR EIO ENOSPC] => Nothing,
     ALL Run "close" [EBADF EDQUOT EINTR EIO ENOSPC] => Nothing,
     ALL End "close" [EBADF EDQUOT EINTR EIO ENOSPC] => Nothing,
 

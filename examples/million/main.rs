@@ -7,7 +7,13 @@
 //! Each fiber sleeps, gives a buffer on its own stack to a neighbour, whose message it gets in return, and waits with the
 //! message until all have come so far. Then all are woken, and end. It says what that took: time, memory, mappings.
 
-#![allow(unsafe_code, reason = "calls the allocator")]
+//! `--overflow 1000` has a thousand of them overflow their stacks, each in a child process: each says so and dies, and the stack
+//! below its guard stays whole.
+
+#![allow(unsafe_code, reason = "calls the allocator, and makes processes")]
+
+#[cfg(target_os = "linux")]
+mod overflow;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
@@ -30,6 +36,10 @@ struct Options {
     /// Bytes of address space for each stack
     #[arg(long, value_name = "BYTES", default_value_t = 64 * 1024)]
     stack_size: usize,
+    /// Has so many of them overflow their stacks, each in a child process; takes one worker
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    overflow: usize,
 }
 
 /// What the system says of this process.
@@ -66,6 +76,8 @@ struct Shared {
     settled: AtomicUsize,
     right: AtomicUsize,
     ended: AtomicUsize,
+    /// The one that is to overflow its stack.
+    doomed: AtomicUsize,
     /// Who comes next.
     next: AtomicUsize,
     /// What each is sent.
@@ -100,6 +112,10 @@ impl Ticket {
             letter.sent.reset();
             shared.settled.fetch_add(1, Ordering::Release);
             letter.sent.wait();
+            #[cfg(target_os = "linux")]
+            if shared.doomed.load(Ordering::Relaxed) == number {
+                overflow::overflow();
+            }
             fill(&mut lent[..32], number);
             letter.text.load(Ordering::Relaxed)
         };
@@ -154,7 +170,7 @@ fn sum_of(buffer: &[u8]) -> u64 {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match kapok::run(|| run(&options)) {
+    match runtime(&options).run(|| run(&options)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) | Err(error) => {
             // Nothing can be done about a closed standard error.
@@ -162,6 +178,39 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn runtime(options: &Options) -> kapok::runtime::Builder {
+    let builder = kapok::runtime::Builder::new();
+    #[cfg(target_os = "linux")]
+    if options.overflow > 0 {
+        // A child process has one thread, and all fibers are to be that one's.
+        return builder.workers(1);
+    }
+    _ = options;
+    builder
+}
+
+/// Has a sample of the fibers overflow, and says what came of it.
+#[cfg(target_os = "linux")]
+fn overflow_some(options: &Options, shared: &Shared) -> io::Result<()> {
+    let count = shared.letters.len();
+    let begin = Instant::now();
+    let deaths = overflow::sample(options.overflow, |number| {
+        // Spread over all of them.
+        let doomed = number * count / options.overflow;
+        shared.doomed.store(doomed, Ordering::Relaxed);
+        shared.letters[doomed].sent.post();
+        fiber::yield_now();
+    })?;
+    say("overflowed", options.overflow)?;
+    say("reported, and died of it", deaths.reported)?;
+    say("neighbours that were whole", deaths.neighbours_whole)?;
+    say("without a neighbour below", deaths.lowest)?;
+    say(
+        "milliseconds each",
+        begin.elapsed().as_millis() / options.overflow as u128,
+    )
 }
 
 fn run(options: &Options) -> io::Result<()> {
@@ -172,6 +221,7 @@ fn run(options: &Options) -> io::Result<()> {
         settled: AtomicUsize::new(0),
         right: AtomicUsize::new(0),
         ended: AtomicUsize::new(0),
+        doomed: AtomicUsize::new(usize::MAX),
         next: AtomicUsize::new(0),
         letters: (0..count).map(|_| Letter::default()).collect(),
     });
@@ -194,12 +244,19 @@ fn run(options: &Options) -> io::Result<()> {
     let (started, alive) = (begin.elapsed(), Usage::now());
     let (begun, stats) = (shared.begun.load(Ordering::Relaxed), stack::stats());
 
+    #[cfg(target_os = "linux")]
+    let deaths = match options.overflow {
+        0 => Ok(()),
+        _ => overflow_some(options, &shared),
+    };
     let begin = Instant::now();
     shared.letters.iter().for_each(|letter| letter.sent.post());
     let failed = sample.into_iter().find_map(|fiber| fiber.join().err());
     wait_for("ended", begun, || shared.ended.load(Ordering::Acquire));
     let ended = begin.elapsed();
     let alive = alive?;
+    #[cfg(target_os = "linux")]
+    deaths?;
 
     say("fibers alive at once", begun)?;
     say("guards", stats.guard.map_or("none", |guard| guard.name()))?;
