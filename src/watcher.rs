@@ -149,6 +149,7 @@ fn thread_that_watches() -> io::Result<Arc<Inbox>> {
             engine: Engine::default(),
             reactor: candidate.reactor_kind(),
             stack_size: stack::DEFAULT_SIZE,
+            measure: None,
         };
         let crew = Arc::new(Crew::new(config, vec![candidate.member()]));
         let worker = Worker::new(candidate, crew, 0);
