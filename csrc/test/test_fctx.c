@@ -34,8 +34,8 @@
 
 const struct kapok_engine *engine;
 
-static const struct test_case *const groups[] = {switch_cases, ontop_cases, stack_cases,
-                                                 state_cases,  boot_cases,  death_cases};
+static const struct test_case *const groups[] = {switch_cases,   ontop_cases, stack_cases, state_cases,
+                                                 register_cases, boot_cases,  death_cases};
 
 enum { GROUP_COUNT = sizeof groups / sizeof groups[0] };
 
