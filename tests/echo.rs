@@ -1,7 +1,6 @@
 //! The example echo server from outside: its binary runs as a child process and is spoken to over 127.0.0.1.
 
 #[path = "support/emulator.rs"]
-#[allow(dead_code, reason = "a part of it is used here")]
 mod emulator;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -8,7 +8,6 @@
 ))]
 
 #[path = "support/emulator.rs"]
-#[allow(dead_code, reason = "a part of it is used here")]
 mod emulator;
 
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! What is other where the processor and the system calls are emulated, as `ci/cross.sh` has it.
 
+#![allow(dead_code, reason = "every test program uses a part of this")]
+
 use std::io::{self, Write};
 use std::time::Duration;
 
