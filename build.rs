@@ -10,6 +10,8 @@ fn main() {
         }
     }
     println!("cargo::rerun-if-env-changed=CI");
+    let target = std::env::var("TARGET").expect("Cargo sets it");
+    println!("cargo::rustc-env=KAPOK_TARGET={target}"); // for the test that builds a program for it
     choose_reactors();
     compile_shim();
     #[cfg(feature = "buildtime_bindgen")]

@@ -25,6 +25,18 @@ for compiler in gcc clang; do
         echo "$compiler $level: $(tail -n 1 "$out/log")"
     done
 done
+# As somebody does it who has nothing but a compiler, on a machine that we do not have: the README's command. C11 in C99 is
+# worth a warning to -pedantic, which is not looked at.
+kit=$(sed -n 's/^\(cc csrc.*\) -o kapok-report && .*$/\1/p' README.md)
+[ -n "$kit" ] || { echo "README.md does not show the command for a report"; exit 1; }
+for compiler in cc "cc -std=c99 -pedantic -w" "clang -std=c99 -pedantic -w" "cc -std=c11 -pedantic -Werror" \
+    "clang -std=c11 -pedantic -Werror" musl-gcc "musl-gcc -static"; do
+    # shellcheck disable=SC2086 # a compiler with its flags, and the README's words
+    $compiler ${kit#cc } -o "$out/report"
+    "$out/report" >"$out/log" || { cat "$out/log"; exit 1; }
+    echo "$compiler: $(tail -n 1 "$out/log")"
+done
+grep '^#' "$out/log"
 build gcc "$out/test" -O1 -g -fsanitize=undefined -fno-sanitize-recover=all
 "$out/test" >/dev/null
 echo "undefined-behaviour sanitizer: clean"

@@ -95,6 +95,17 @@ static KAPOK_COLD void prepare_fresh(struct suspended *to)
                     to->uc.uc_stack.ss_size = 0;)
 }
 
+/*
+ * glibc on 64-bit POWER restores the vector registers only where VRSAVE is not zero; it is, since compilers leave it alone. So
+ * the frame of the jump is made to keep those that a function has to: no instruction, but a reason to save them.
+ */
+#if defined(__powerpc64__) && defined(__ALTIVEC__) && defined(__GNUC__)
+#define KEEP_VECTOR_REGISTERS()                                                                                        \
+    __asm__ volatile("" ::: "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31")
+#else
+#define KEEP_VECTOR_REGISTERS() ((void)0)
+#endif
+
 static inline kapok_transfer_t switch_to(struct suspended *to, void *data, kapok_ontop_fn fn)
 {
     struct suspended self;
@@ -112,6 +123,7 @@ static inline kapok_transfer_t switch_to(struct suspended *to, void *data, kapok
     to->head.transfer.data = data;
     to->head.ontop = fn;
     KAPOK_SANITIZED(kapok_sanitize_leaving(&self.sanitized, &to->sanitized);)
+    KEEP_VECTOR_REGISTERS();
     if (swapcontext(&self.uc, &to->uc) != 0)
         kapok_die("swapcontext failed");
     KAPOK_SANITIZED(struct suspended *left = self.head.transfer.fctx;

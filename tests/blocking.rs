@@ -296,6 +296,9 @@ fn fiber_keeps_what_is_not_send() {
     ignore = "its allocator keeps nothing for when there is no more address space"
 )]
 fn where_no_thread_can_be_had_the_fiber_does_the_work() {
+    if support::emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("where_no_thread_can_be_had_the_fiber_does_the_work", || {
         run(|| {
             let here = thread::current().id();

@@ -1,5 +1,8 @@
 //! The example echo server from outside: its binary runs as a child process and is spoken to over 127.0.0.1.
 
+#[path = "support/emulator.rs"]
+mod emulator;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
@@ -9,7 +12,9 @@ use std::thread;
 use std::time::Duration;
 
 /// How long one read may wait before the test fails, and how long a server lives.
-const DEADLINE: Duration = Duration::from_secs(60);
+fn deadline() -> Duration {
+    emulator::patience(Duration::from_secs(60))
+}
 
 /// A running echo server. It is killed when this is dropped.
 struct Echo {
@@ -58,7 +63,7 @@ impl Echo {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("connect");
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_read_timeout(Some(deadline())).unwrap();
         stream
     }
 
@@ -85,7 +90,7 @@ fn signal(name: &str, pid: u32) {
 fn watch(pid: u32) -> Sender<()> {
     let (alive, dropped) = mpsc::channel();
     thread::spawn(move || {
-        if dropped.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
+        if dropped.recv_timeout(deadline()) == Err(RecvTimeoutError::Timeout) {
             signal("KILL", pid);
         }
     });

@@ -584,6 +584,6 @@ fn smallest_stack_too() {
                 drop(smallest.unwrap().join());
             });
         },
-        |ended| reported(ended, &["kapok: fiber (id ", "16384 bytes"]),
+        |ended| reported(ended, &["kapok: fiber (id ", &format!("{} bytes", stack::MIN_SIZE)]),
     );
 }

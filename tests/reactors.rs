@@ -7,6 +7,9 @@
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
 
+#[path = "support/emulator.rs"]
+mod emulator;
+
 use std::io::{Read, Write};
 use std::process::Command;
 use std::thread;
@@ -85,6 +88,9 @@ fn a_conversation() -> ReactorKind {
 
 #[test]
 fn what_is_refused_is_named_and_the_next_one_serves() {
+    if emulator::lacks("seccomp") {
+        return;
+    }
     let cases = [("epoll", "io_uring"), ("epoll io_uring", "poll")];
     for switch in Engine::available().iter().map(|engine| engine.name()) {
         for (refused, serves) in cases {
@@ -108,6 +114,9 @@ fn what_is_refused_is_named_and_the_next_one_serves() {
 
 #[test]
 fn a_refused_io_uring_that_was_asked_for_is_an_error() {
+    if emulator::lacks("seccomp") {
+        return;
+    }
     let said = child(&[
         (REFUSE_WITH, &libc::EPERM.to_string()),
         (REFUSED, "io_uring"),

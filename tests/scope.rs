@@ -157,6 +157,9 @@ fn the_last_of_many_ends_the_scope_in_every_order() {
 
 #[test]
 fn a_fiber_that_gets_no_stack_is_no_success() {
+    if support::emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     // Stacks of 1 GiB, more than the address space of the child has room for; the root has its own already.
     let ended = support::child::alone(
         "a_fiber_that_gets_no_stack_is_no_success",

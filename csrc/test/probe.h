@@ -10,6 +10,9 @@ int keeps_signal_mask(void);
 /* The same of the floating-point environment. */
 int keeps_fp_environment(void);
 
+/* Prints comment lines about the machine: system, C library, compiler, sizes, and how stacks are entered. */
+void probe_system(void);
+
 /* Prints one comment line about the engine under test: what it keeps, what it needs, what a switch costs. */
 void probe_engine(void);
 

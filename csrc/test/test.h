@@ -38,6 +38,7 @@ extern const struct test_case switch_cases[];
 extern const struct test_case ontop_cases[];
 extern const struct test_case stack_cases[];
 extern const struct test_case state_cases[];
+extern const struct test_case register_cases[];
 extern const struct test_case boot_cases[];
 extern const struct test_case death_cases[];
 extern const struct test_case walk_cases[];

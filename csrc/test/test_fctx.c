@@ -3,14 +3,15 @@
  *     test_fctx - tests of the C shim by itself, for every engine of the build
  *
  * SYNOPSIS
- *     cc -pthread csrc/ *.c csrc/test/ *.c -o test_fctx     (without the blanks; nothing else is needed)
+ *     cc csrc/ *.c csrc/test/ *.c -o test_fctx     (without the blanks; nothing else is needed, but perhaps -pthread)
  *     ./test_fctx                  every test on every engine, each in a process of its own
  *     ./test_fctx ENGINE           every test on one engine
  *     ./test_fctx ENGINE TEST      one test on one engine, in this process: for a debugger
  *
  * OUTPUT
- *     TAP: "ok" or "not ok" for each test, "# SKIP" where this system has not what it needs, a line for each engine
- *     that tells what it was seen to do, and the totals.
+ *     TAP: "ok" or "not ok" for each test, "# SKIP" where this system has not what it needs, what machine this is, a
+ *     line for each engine that tells what it was seen to do, and the totals. All of it is what a report of an unknown
+ *     machine should have.
  *
  * EXIT STATUS
  *     0 when no test failed, 1 when one did, 2 for wrong arguments.
@@ -34,8 +35,8 @@
 
 const struct kapok_engine *engine;
 
-static const struct test_case *const groups[] = {switch_cases, ontop_cases, stack_cases, state_cases,
-                                                 boot_cases,   death_cases, walk_cases};
+static const struct test_case *const groups[] = {switch_cases,   ontop_cases, stack_cases, state_cases,
+                                                 register_cases, boot_cases,  death_cases, walk_cases};
 
 enum { GROUP_COUNT = sizeof groups / sizeof groups[0] };
 
@@ -211,6 +212,7 @@ int main(int argc, char **argv)
     for (i = 0; i < kapok_engine_count; i++)
         if (only == NULL || only == kapok_engines[i])
             run_engine(kapok_engines[i]);
+    probe_system();
     for (i = 0; i < kapok_engine_count; i++)
         if (only == NULL || only == kapok_engines[i])
             describe_engine(kapok_engines[i]);

@@ -64,8 +64,13 @@ use depot::Slot;
 pub const DEFAULT_SIZE: usize = 256 * 1024;
 
 /// The smallest stack that a fiber may be given, in bytes: room for the runtime's own frames, a signal handler and a
-/// panic that is caught.
-pub const MIN_SIZE: usize = 16 * 1024;
+/// panic that is caught. It is 16 KiB, and on arm64 32 KiB: there a `ucontext_t` takes over 4 KiB, of which a stack holds two, and
+/// what the kernel puts below a signal handler has about that size.
+pub const MIN_SIZE: usize = if cfg!(target_arch = "aarch64") {
+    32 * 1024
+} else {
+    16 * 1024
+};
 
 /// The largest stack that a fiber may be given, in bytes. What is larger is a slip in the unit.
 pub const MAX_SIZE: usize = 1 << 30;
@@ -81,7 +86,8 @@ pub(crate) fn check_size(bytes: usize) -> io::Result<usize> {
         Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!(
-                "a fiber's stack of {bytes} bytes: it has to be between {MIN_SIZE} (16 KiB) and {MAX_SIZE} (1 GiB)"
+                "a fiber's stack of {bytes} bytes: it has to be between {MIN_SIZE} ({} KiB) and {MAX_SIZE} (1 GiB)",
+                MIN_SIZE / 1024
             ),
         ))
     }

@@ -38,14 +38,21 @@ fn without_unwinding_cancelling_is_cooperative() {
     }
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("abort");
     run(Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--offline", "--manifest-path"])
+        .args([
+            "build",
+            "--quiet",
+            "--offline",
+            "--target",
+            env!("KAPOK_TARGET"),
+            "--manifest-path",
+        ])
         .arg(dir.path().join("Cargo.toml"))
         .env("CARGO_TARGET_DIR", &target)
         .env_remove("RUSTFLAGS"));
     // The program is built without what stands in for a kqueue on Linux.
     let has_no_such = cfg!(target_os = "linux") && std::env::var("KAPOK_REACTOR").is_ok_and(|name| name == "kqueue");
     for engine in kapok::Engine::available() {
-        let mut program = Command::new(target.join("debug/abort"));
+        let mut program = Command::new(target.join(env!("KAPOK_TARGET")).join("debug/abort"));
         program.env("KAPOK_SWITCH", engine.name()).env("KAPOK_WORKERS", "1");
         if has_no_such {
             program.env_remove("KAPOK_REACTOR");

@@ -75,7 +75,7 @@ fn the_scenario() {
             let before = support::open_descriptors().expect("/proc is there");
             let notes = scenario::run();
             // The thread that did the blocking work may hold on to the bell that it rang for a moment longer.
-            let patience = Instant::now() + DEADLINE / 3;
+            let patience = Instant::now() + support::emulator::patience(DEADLINE) / 3;
             let after = loop {
                 let after = support::open_descriptors().expect("/proc is there");
                 if after == before || Instant::now() > patience {

@@ -9,7 +9,8 @@ use kapok::sync::Baton;
 use kapok::{Engine, spawn, stack};
 
 use crate::support::{
-    CountsDrops, OnDrop, Random, child, max_mappings, run, run_on_one, run_on_one_with, run_with, says, sentence, show,
+    CountsDrops, OnDrop, Random, child, emulator, max_mappings, run, run_on_one, run_on_one_with, run_with, says,
+    sentence, show,
 };
 
 /// Uses at least `bytes` of stack, in frames of a good kilobyte, and gives a sum over all of them.
@@ -224,6 +225,9 @@ fn largest() -> Builder {
 
 #[test]
 fn fiber_without_a_stack_ends_with_the_reason() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("many::fiber_without_a_stack_ends_with_the_reason", || {
         limit_address_space();
         run_on_one(|| {
@@ -258,6 +262,9 @@ fn fiber_without_a_stack_ends_with_the_reason() {
 
 #[test]
 fn root_without_a_stack_is_an_error() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("many::root_without_a_stack_is_an_error", || {
         rlimit::setrlimit(rlimit::Resource::AS, 512 << 20, 512 << 20).expect("one may have less");
         let mut ran = false;
@@ -274,6 +281,9 @@ fn root_without_a_stack_is_an_error() {
 /// The closure of a fiber that gets no stack is dropped by the scheduler, in the middle of somebody else's wait.
 #[test]
 fn closure_of_a_fiber_without_a_stack_may_panic_and_wait_in_its_destructor() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     let test = "many::closure_of_a_fiber_without_a_stack_may_panic_and_wait_in_its_destructor";
     child::undisturbed(test, || {
         limit_address_space();

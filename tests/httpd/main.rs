@@ -13,6 +13,11 @@ mod files;
 mod hostile;
 mod limits;
 mod protocol;
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
+mod refused;
 mod setup;
 mod shutdown;
 mod support;

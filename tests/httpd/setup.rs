@@ -178,6 +178,7 @@ fn server_says_where_it_is_and_what_it_serves() {
     let engines = kapok::Engine::available();
     let engine = engines.last().expect("there is one").name();
     let server = Httpd::serving(&site.root(), &["--switch", engine, "--reactor", "epoll"]);
+    assert!(server.banner.contains("(reactor epoll, switch "), "{}", server.banner);
     let root = site.root().canonicalize().unwrap();
     server.wait_for_output(|line| line == format!("serving {}", root.display()));
     server.get("/hello.txt").expect(200);

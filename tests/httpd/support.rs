@@ -1,6 +1,8 @@
 //! A small language for tests of the server: start it, speak to it, signal it, and look at what it used.
 
 mod client;
+#[path = "../support/emulator.rs"]
+pub(crate) mod emulator;
 mod site;
 
 use std::fs;
@@ -17,12 +19,16 @@ pub(crate) use client::{Answer, Client};
 pub(crate) use site::{SECRET, Site, blob};
 
 /// How long a test may take before its server is killed, and how long it may wait for any one event.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) fn deadline() -> Duration {
+    emulator::patience(Duration::from_secs(120))
+}
 
 /// A running server. It is killed when this is dropped.
 pub(crate) struct Httpd {
     child: Arc<Mutex<Child>>,
     pub(crate) address: SocketAddr,
+    /// The first line that it said.
+    pub(crate) banner: String,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
     _watchdog: Sender<()>,
@@ -59,6 +65,33 @@ impl Httpd {
         Self::launch(command)
     }
 
+    /// Starts the server where the kernel refuses these system calls, as the filter of a container does. `None` where there is
+    /// no such filter.
+    #[cfg(all(
+        target_os = "linux",
+        any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+    ))]
+    #[track_caller]
+    pub(crate) fn where_it_is_refused(calls: &[i64], options: &[&str]) -> Option<Self> {
+        use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+        if emulator::lacks("seccomp") {
+            return None;
+        }
+        let rules = calls.iter().map(|&call| (call, vec![])).collect();
+        let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+        let here = std::env::consts::ARCH.try_into().expect("seccompiler knows it");
+        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, here).expect("a filter");
+        let program: BpfProgram = filter.try_into().expect("a program");
+        let mut command = Command::new(example("httpd"));
+        command.args(options).env_remove("KAPOK_REACTOR");
+        // The filter is the thread's, and of what it starts.
+        let started = thread::spawn(move || {
+            seccompiler::apply_filter(&program).expect("seccomp works without privileges");
+            Self::launch(command)
+        });
+        Some(started.join().expect("it starts"))
+    }
+
     #[track_caller]
     fn launch(mut command: Command) -> Self {
         command
@@ -71,7 +104,7 @@ impl Httpd {
         let stderr = lines_of(child.stderr.take().expect("piped"));
         let child = Arc::new(Mutex::new(child));
         let watchdog = watch(Arc::clone(&child));
-        let Ok(first) = stdout.recv_timeout(DEADLINE) else {
+        let Ok(first) = stdout.recv_timeout(deadline()) else {
             panic!(
                 "the server ended without saying where it listens: {:?}",
                 stderr.iter().collect::<Vec<_>>()
@@ -85,10 +118,11 @@ impl Httpd {
             address.1.contains("(reactor ") && address.1.contains(", switch "),
             "{first}"
         );
-        let address = address.0.parse().expect("an address");
+        let address: SocketAddr = address.0.parse().expect("an address");
         Self {
             child,
             address,
+            banner: first,
             stdout,
             stderr,
             _watchdog: watchdog,
@@ -137,7 +171,7 @@ impl Httpd {
     pub(crate) fn wait(self) -> ExitStatus {
         loop {
             // Its end closes its stdout, which is an event where the end itself is none.
-            match self.stdout.recv_timeout(DEADLINE) {
+            match self.stdout.recv_timeout(deadline()) {
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => panic!("the server did not end"),
@@ -216,7 +250,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
 fn watch(child: Arc<Mutex<Child>>) -> Sender<()> {
     let (alive, dropped) = mpsc::channel();
     thread::spawn(move || {
-        if dropped.recv_timeout(DEADLINE) == Err(RecvTimeoutError::Timeout) {
+        if dropped.recv_timeout(deadline()) == Err(RecvTimeoutError::Timeout) {
             let _ended_already = child.lock().unwrap().kill();
         }
     });
@@ -239,7 +273,7 @@ fn lines_of(pipe: impl Read + Send + 'static) -> Receiver<String> {
 fn wait_for_line(lines: &Receiver<String>, what: impl Fn(&str) -> bool) -> String {
     let mut seen = Vec::new();
     loop {
-        match lines.recv_timeout(DEADLINE) {
+        match lines.recv_timeout(deadline()) {
             Ok(line) if what(&line) => return line,
             Ok(line) => seen.push(line),
             Err(error) => panic!("the line did not come ({error}), only these: {seen:#?}"),

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use kapok::runtime::{Builder, Handle, Runtime};
 use kapok::{Engine, ReactorKind, spawn, stack};
 
-use crate::support::{child, panics, run, says};
+use crate::support::{child, panics, run, says, show};
 
 /// Runs `body` in a child with one variable set.
 #[track_caller]
@@ -93,7 +93,23 @@ fn unknown_engine_is_an_error_that_names_the_known() {
 
 #[test]
 fn variable_chooses_the_reactor() {
-    for kind in ReactorKind::available() {
+    let starts = |kind| {
+        let started = Builder::new().reactor(kind).run(|| ());
+        match started {
+            // src/reactor/tests/ fails where it is required.
+            Err(error) if kind.name() == "io_uring" => show(&format!("SKIP {error}")),
+            started => {
+                started.expect("it needs nothing but what every kernel has");
+                return true;
+            }
+        }
+        false
+    };
+    let reactors: Vec<_> = ReactorKind::available()
+        .into_iter()
+        .filter(|&kind| starts(kind))
+        .collect();
+    for kind in reactors.iter().copied() {
         with_variable(
             "settings::variable_chooses_the_reactor",
             "KAPOK_REACTOR",
@@ -101,7 +117,7 @@ fn variable_chooses_the_reactor() {
             || {
                 let wanted = std::env::var("KAPOK_REACTOR").unwrap();
                 assert_eq!(run(|| Handle::current().reactor()).name(), wanted);
-                for other in ReactorKind::available() {
+                for &other in &reactors {
                     let used = Builder::new().reactor(other).run(|| Handle::current().reactor());
                     assert_eq!(used.unwrap(), other);
                 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 use kapok::Engine;
 
 pub(crate) mod child;
+pub(crate) mod emulator;
 pub(crate) mod server;
 
 /// How long a test may take, on a slow and busy machine too.
@@ -35,6 +36,7 @@ pub(crate) fn watchdog() -> Watchdog {
 
 #[track_caller]
 pub(crate) fn watchdog_after(deadline: Duration) -> Watchdog {
+    let deadline = emulator::patience(deadline);
     let caller = Location::caller();
     let test = thread::current().name().unwrap_or("a test").to_owned();
     let (sender, receiver) = mpsc::channel();

@@ -9,7 +9,9 @@ use std::thread::{self, ThreadId};
 use kapok::runtime::{Builder, Handle};
 use kapok::{ReactorKind, spawn};
 
-use crate::support::{CountsDrops, all_is_closed_since, child, open_descriptors, says, sentence, skip, watchdog};
+use crate::support::{
+    CountsDrops, all_is_closed_since, child, emulator, open_descriptors, says, sentence, skip, watchdog,
+};
 use crate::{run_on, spawn_on};
 
 #[test]
@@ -170,6 +172,9 @@ fn worker_without_a_reactor_is_an_error() {
 
 #[test]
 fn worker_without_a_thread_is_an_error() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("threads::worker_without_a_thread_is_an_error", || {
         assert_eq!(Builder::new().workers(2).run(|| 5).unwrap(), 5);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -1,7 +1,6 @@
 //! Waiting for readiness, with the transfer left to somebody else.
 
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 
 use super::*;
 
@@ -67,7 +66,7 @@ pub(super) fn waiting_for_readiness_can_be_cancelled(reactor: &mut Reactor) {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn a_file_is_always_ready(reactor: &mut Reactor) {
     let file = tempfile::tempfile().unwrap();
-    let source = Source::new(file.as_fd().as_raw_fd());
+    let source = Source::new(file.as_raw_fd());
     for direction in [Direction::Read, Direction::Write] {
         assert_eq!(finish(&Pending::ready(source, direction), reactor), Ok(0));
     }

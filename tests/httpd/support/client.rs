@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use super::DEADLINE;
+use super::deadline;
 
 /// One connection to the server.
 pub(crate) struct Client {
@@ -15,8 +15,8 @@ impl Client {
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connect to the server");
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream.set_read_timeout(Some(deadline())).unwrap();
+        stream.set_write_timeout(Some(deadline())).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,

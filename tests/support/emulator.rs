@@ -1,0 +1,27 @@
+//! What is other where the processor and the system calls are emulated, as `ci/cross.sh` has it.
+
+#![allow(dead_code, reason = "every test program uses a part of this")]
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// How long a test has patience: `time`, as many times as `KAPOK_DEADLINE_FACTOR` says.
+pub(crate) fn patience(time: Duration) -> Duration {
+    match std::env::var("KAPOK_DEADLINE_FACTOR") {
+        Ok(factor) if !factor.is_empty() => {
+            time * factor.parse::<u32>().expect("KAPOK_DEADLINE_FACTOR is a whole number")
+        }
+        _ => time,
+    }
+}
+
+/// Whether there is an emulator (`KAPOK_EMULATED=1`). Tells then, past the harness, that something is not tested there, since it
+/// does not do `what` as Linux does.
+pub(crate) fn lacks(what: &str) -> bool {
+    let emulated = std::env::var_os("KAPOK_EMULATED").is_some_and(|value| value == "1");
+    if emulated {
+        // Nothing can be done about a closed standard error.
+        drop(io::stderr().write_all(format!("SKIP the emulator lacks {what}\n").as_bytes()));
+    }
+    emulated
+}
