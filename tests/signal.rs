@@ -158,6 +158,7 @@ fn the_default_comes_back_with_the_last_listener() {
         "the_default_comes_back_with_the_last_listener",
         |_| (),
         || {
+            default_for(SIGINT);
             run(|| {
                 let before = open_descriptors();
                 let waiting = spawn(ctrl_c);
@@ -176,6 +177,13 @@ fn the_default_comes_back_with_the_last_listener() {
     if let Some(ended) = ended {
         says(&ended.killed_by(&[SIGINT]), &["still here"]);
     }
+}
+
+/// A shell has those that it starts in the background ignore SIGINT.
+#[expect(unsafe_code, reason = "std cannot take a handler away")]
+fn default_for(signal: i32) {
+    // SAFETY: it takes no handler away that somebody counts on.
+    assert_ne!(unsafe { libc::signal(signal, libc::SIG_DFL) }, libc::SIG_ERR);
 }
 
 #[expect(unsafe_code, reason = "std cannot ask for a handler")]

@@ -63,10 +63,52 @@ impl Entry {
     }
 }
 
+/// Entries, the oldest first.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    first: Option<NonNull<Entry>>,
+    last: Option<NonNull<Entry>>,
+}
+
+impl List {
+    /// # Safety
+    /// Alive, in no list, and it stays where it is while it is in this one.
+    unsafe fn push_back(&mut self, entry: NonNull<Entry>) {
+        // SAFETY: the caller's promise.
+        let new = unsafe { entry.as_ref() };
+        new.prev.set(self.last);
+        new.next.set(None);
+        match self.last {
+            // SAFETY: in the list, so alive.
+            Some(last) => unsafe { last.as_ref() }.next.set(Some(entry)),
+            None => self.first = Some(entry),
+        }
+        self.last = Some(entry);
+    }
+
+    /// # Safety
+    /// In this list.
+    unsafe fn remove(&mut self, entry: NonNull<Entry>) {
+        // SAFETY: in a list, so alive.
+        let old = unsafe { entry.as_ref() };
+        let (prev, next) = (old.prev.take(), old.next.take());
+        match prev {
+            // SAFETY: in the list, so alive.
+            Some(prev) => unsafe { prev.as_ref() }.next.set(next),
+            None => self.first = next,
+        }
+        match next {
+            // SAFETY: in the list, so alive.
+            Some(next) => unsafe { next.as_ref() }.prev.set(prev),
+            None => self.last = prev,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Level {
     occupied: u64,
-    slots: [Option<NonNull<Entry>>; SLOTS],
+    slots: [List; SLOTS],
 }
 
 /// All pending timers of one worker.
@@ -78,23 +120,21 @@ pub(crate) struct Timers {
     len: usize,
     levels: Box<[Level; LEVELS]>,
     /// What has expired, in the order of the ticks.
-    due: Option<NonNull<Entry>>,
-    due_last: Option<NonNull<Entry>>,
+    due: List,
 }
 
 impl Timers {
     pub(crate) fn new(now: Instant) -> Timers {
         let level = || Level {
             occupied: 0,
-            slots: [None; SLOTS],
+            slots: [List::default(); SLOTS],
         };
         Timers {
             origin: now,
             elapsed: 0,
             len: 0,
             levels: Box::new(std::array::from_fn(|_| level())),
-            due: None,
-            due_last: None,
+            due: List::default(),
         }
     }
 
@@ -143,10 +183,10 @@ impl Timers {
 
     /// Takes out one entry whose time has come.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<NonNull<Entry>> {
-        if self.due.is_none() {
+        if self.due.first.is_none() {
             self.advance(self.tick_of(now));
         }
-        let entry = self.due?;
+        let entry = self.due.first?;
         self.len -= 1;
         // SAFETY: in the list of what is due.
         unsafe { self.unlink(entry) };
@@ -156,7 +196,7 @@ impl Timers {
     /// How long to wait until there may be something to do; `None` when there are no timers. Never longer than until the
     /// next deadline; shorter where an entry has to move down a level on the way.
     pub(crate) fn next_wait(&self, now: Instant) -> Option<Duration> {
-        if self.due.is_some() {
+        if self.due.first.is_some() {
             return Some(Duration::ZERO);
         }
         let (_, _, tick) = self.next_slot()?;
@@ -180,14 +220,8 @@ impl Timers {
         let e = unsafe { entry.as_ref() };
         if e.tick <= self.elapsed {
             e.place.set(Place::Due);
-            e.prev.set(self.due_last);
-            e.next.set(None);
-            match self.due_last {
-                // SAFETY: in the list, so alive.
-                Some(last) => unsafe { last.as_ref() }.next.set(Some(entry)),
-                None => self.due = Some(entry),
-            }
-            self.due_last = Some(entry);
+            // SAFETY: the caller's promise, and the invariant of `Entry`.
+            unsafe { self.due.push_back(entry) };
             return;
         }
         let differing = 63 - (e.tick ^ self.elapsed).leading_zeros();
@@ -197,46 +231,29 @@ impl Timers {
         wheel.occupied |= 1 << slot;
         let slot = u8::try_from(slot).expect("64 slots");
         let level = u8::try_from(level).expect("8 levels");
-        let head = &mut wheel.slots[usize::from(slot)];
         e.place.set(Place::Slot { level, slot });
-        e.prev.set(None);
-        e.next.set(*head);
-        if let Some(old) = *head {
-            // SAFETY: in the list, so alive.
-            unsafe { old.as_ref() }.prev.set(Some(entry));
-        }
-        *head = Some(entry);
+        // SAFETY: the caller's promise, and the invariant of `Entry`.
+        unsafe { wheel.slots[usize::from(slot)].push_back(entry) };
     }
 
     /// # Safety
     /// In one of our lists.
     unsafe fn unlink(&mut self, entry: NonNull<Entry>) {
         // SAFETY: in a list, so alive.
-        let e = unsafe { entry.as_ref() };
-        let (prev, next) = (e.prev.take(), e.next.take());
-        if let Some(next) = next {
-            // SAFETY: in a list, so alive.
-            unsafe { next.as_ref() }.prev.set(prev);
-        } else if e.place.get() == Place::Due {
-            self.due_last = prev;
-        }
-        if let Some(prev) = prev {
-            // SAFETY: in a list, so alive.
-            unsafe { prev.as_ref() }.next.set(next);
-        } else {
-            match e.place.get() {
-                Place::Slot { level, slot } => {
-                    let level = &mut self.levels[usize::from(level)];
-                    level.slots[usize::from(slot)] = next;
-                    if next.is_none() {
-                        level.occupied &= !(1 << slot);
-                    }
+        match unsafe { entry.as_ref() }.place.replace(Place::Nowhere) {
+            Place::Slot { level, slot } => {
+                let level = &mut self.levels[usize::from(level)];
+                let list = &mut level.slots[usize::from(slot)];
+                // SAFETY: its place says that it is in this list.
+                unsafe { list.remove(entry) };
+                if list.first.is_none() {
+                    level.occupied &= !(1 << slot);
                 }
-                Place::Due => self.due = next,
-                Place::Nowhere => unreachable!("an entry in a list has a place"),
             }
+            // SAFETY: as above.
+            Place::Due => unsafe { self.due.remove(entry) },
+            Place::Nowhere => unreachable!("an entry in a list has a place"),
         }
-        e.place.set(Place::Nowhere);
     }
 
     /// The slot in use that time reaches first, and the tick at which it begins.
@@ -256,15 +273,10 @@ impl Timers {
         while let Some((level, slot, start)) = self.next_slot().filter(|&(_, _, start)| start <= now) {
             self.elapsed = start;
             self.levels[level].occupied &= !(1 << slot);
-            // A slot's list begins with the newest. From its end, so that who came first is served first.
-            let mut cursor = self.levels[level].slots[slot].take();
-            // SAFETY: it is in the slot's list, so alive.
-            while let Some(older) = cursor.and_then(|entry| unsafe { entry.as_ref() }.next.get()) {
-                cursor = Some(older);
-            }
+            let mut cursor = std::mem::take(&mut self.levels[level].slots[slot]).first;
             while let Some(entry) = cursor {
                 // SAFETY: it was in the slot's list, so alive.
-                cursor = unsafe { entry.as_ref() }.prev.take();
+                cursor = unsafe { entry.as_ref() }.next.get();
                 // SAFETY: alive, and in no list any more.
                 unsafe { self.place(entry) };
             }

@@ -651,6 +651,7 @@ mod tests {
         };
         let ours = take(usable).unwrap();
         for _ in 0..50 {
+            let _forking = crate::sys::forks::forking();
             // SAFETY: the child calls nothing that another thread's lock could hold up, and ends without unwinding.
             let child = unsafe { libc::fork() };
             assert_ne!(child, -1);

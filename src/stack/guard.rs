@@ -187,6 +187,7 @@ mod tests {
 
     #[test]
     fn a_child_process_has_it_too() {
+        let _forking = crate::sys::forks::forking();
         each(|kind, base| {
             // SAFETY: the child makes system calls alone.
             let child = unsafe { libc::fork() };

@@ -3,6 +3,8 @@
 #![allow(unsafe_code, reason = "the boundary to libc")]
 
 pub(crate) mod file;
+#[cfg(test)]
+pub(crate) mod forks;
 #[cfg(kqueue)]
 pub(crate) mod kqueue;
 mod prefetch;

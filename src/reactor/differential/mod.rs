@@ -132,6 +132,7 @@ mod kqueues {
 
 #[test]
 fn every_backend_does_what_poll_does() {
+    let _not_forked = crate::sys::forks::not_forked();
     let first = number("KAPOK_SEED").unwrap_or(1);
     let count = number("KAPOK_SCRIPTS").unwrap_or(SCRIPTS);
     let subjects = subjects();

@@ -36,6 +36,7 @@ macro_rules! contract {
                 $(#[$condition])?
                 #[test]
                 fn $case() {
+                    let _not_forked = crate::sys::forks::not_forked();
                     if let Some(mut reactor) = $open {
                         $group::$case(&mut reactor);
                     }

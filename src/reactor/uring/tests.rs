@@ -219,6 +219,7 @@ fn a_child_process_is_refused() {
     let (_ours, source, mut theirs) = pair();
     let recv = Pending::recv(source, 1);
     recv.submit_pending(&mut reactor);
+    let _forking = sys::forks::forking();
     // SAFETY: the child does what is below and ends; it takes no lock that another thread may hold but malloc's, which
     // libc releases for it.
     let child = unsafe { libc::fork() };
