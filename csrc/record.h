@@ -17,9 +17,11 @@
 #if defined(__GNUC__)
 #define KAPOK_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define KAPOK_COLD __attribute__((cold, noinline))
+#define KAPOK_NOINLINE __attribute__((noinline))
 #else
 #define KAPOK_UNLIKELY(x) (x)
 #define KAPOK_COLD
+#define KAPOK_NOINLINE
 #endif
 
 /* Symbols that the engines share but that are nobody else's business. */

@@ -103,8 +103,8 @@ static inline int is_suspended(const struct suspended *to)
 }
 
 /*
- * jump and ontop differ in one word. They are written out because a function that calls setjmp cannot be inlined, and
- * a call in between would cost the misprediction described above.
+ * jump and ontop differ in one word. They are written out because a function that calls setjmp must not be inlined, which
+ * not every compiler knows, and a call in between would cost the misprediction described above.
  *
  * The state is set after the target's has been read, which may be the caller's own last handle, whose record lay where
  * `self` does. Both are volatile, or the compiler, to whom a parameter cannot point to a local, might swap them.
@@ -112,7 +112,7 @@ static inline int is_suspended(const struct suspended *to)
  * No local variable changes after SAVE, so none has to be volatile; what others write is `self`, whose address has been
  * given away, and the compiler knows that SAVE returns twice.
  */
-static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
+KAPOK_NOINLINE static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
 {
     struct suspended *to = handle;
     struct suspended self;
@@ -138,7 +138,7 @@ static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
     return self.head.transfer;
 }
 
-static kapok_transfer_t setjmp_ontop(kapok_fcontext_t handle, void *data, kapok_ontop_fn fn)
+KAPOK_NOINLINE static kapok_transfer_t setjmp_ontop(kapok_fcontext_t handle, void *data, kapok_ontop_fn fn)
 {
     struct suspended *to = handle;
     struct suspended self;

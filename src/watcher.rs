@@ -153,6 +153,7 @@ fn thread_that_watches() -> io::Result<Arc<Inbox>> {
         };
         let crew = Arc::new(Crew::new(config, vec![candidate.member()]));
         let worker = Worker::new(candidate, crew, 0);
+        worker.lives_for_ever();
         drop(report.send(Ok(Arc::clone(worker.inbox()))));
         worker.run();
     })?;

@@ -140,13 +140,22 @@ impl<T: Send + Sync + 'static> Observed<T> {
         while let Some(value) = state.changes.pop_front() {
             let observers: Vec<_> = state.observers.iter().map(|(_, tell)| Arc::clone(tell)).collect();
             drop(state);
+            // Neither one that panics, nor what goes with the last reference to one, or to the value, keeps it from the others.
+            let mut contained = |f: &mut dyn FnMut()| {
+                let outcome = panic::catch_unwind(AssertUnwindSafe(f));
+                match (&first_panic, outcome) {
+                    (None, Err(payload)) => first_panic = Some(payload),
+                    (Some(_), Err(another)) => drop(panic::catch_unwind(AssertUnwindSafe(|| drop(another)))),
+                    (_, Ok(())) => {}
+                }
+            };
             for tell in observers {
-                let outcome = panic::catch_unwind(AssertUnwindSafe(|| tell(&value)));
-                first_panic = first_panic.or(outcome.err());
+                contained(&mut || tell(&value));
+                let mut tell = Some(tell);
+                contained(&mut || drop(tell.take()));
             }
-            // What goes with the last reference to it may panic, too.
-            let outcome = panic::catch_unwind(AssertUnwindSafe(|| drop(value)));
-            first_panic = first_panic.or(outcome.err());
+            let mut value = Some(value);
+            contained(&mut || drop(value.take()));
             state = self.0.lock();
         }
         state.telling = false;

@@ -5,6 +5,7 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::handle::Fiber;
 use super::join::JoinHandle;
 use crate::baton::Registration;
 
@@ -18,10 +19,21 @@ pub struct JoinFuture<T> {
 }
 
 impl<T> JoinFuture<T> {
-    /// The handle, for instance to [`cancel`](JoinHandle::cancel) the fiber.
+    /// The fiber, as [`JoinHandle::fiber`].
     #[must_use]
-    pub fn handle(&self) -> &JoinHandle<T> {
-        &self.handle
+    pub fn fiber(&self) -> &Fiber {
+        self.handle.fiber()
+    }
+
+    /// Whether it has ended, as [`JoinHandle::is_finished`].
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// Cancels the fiber, as [`JoinHandle::cancel`].
+    pub fn cancel(&self) {
+        self.handle.cancel();
     }
 }
 
@@ -37,7 +49,8 @@ impl<T> Unpin for JoinFuture<T> {}
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A fiber that awaits its own end waits for ever.
+/// A fiber that awaits its own end waits for ever. The waker is called at the end of the fiber, on its stack, when its
+/// [fiber-locals](crate::fiber_local) are gone already; it is not cancelled there.
 impl<T> IntoFuture for JoinHandle<T> {
     type Output = super::Result<T>;
     type IntoFuture = JoinFuture<T>;

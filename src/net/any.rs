@@ -39,7 +39,11 @@ use crate::watcher::{Slots, Watchable, Watched};
 /// ```
 ///
 /// [`as_fd`](AsFd::as_fd) of `T` has to name the same descriptor for as long as it lives. The kernel has to have a way to wait
-/// for it: regular files are always ready, and [`kapok::fs`](crate::fs) is for them.
+/// for it: regular files are always ready, and [`kapok::fs`](crate::fs) is for them. And it has to be nobody else's in Kapok: for
+/// that of one of its sockets, or of another `Async`, take a duplicate ([`BorrowedFd::try_clone_to_owned`]). Else the waits of the
+/// one end those of the other, with `ECANCELED`.
+///
+/// [`BorrowedFd::try_clone_to_owned`]: std::os::fd::BorrowedFd::try_clone_to_owned
 pub struct Async<T: AsFd> {
     /// The tasks that wait for it: withdrawn before the descriptor is closed, as the first of the fields.
     polled: Slots,

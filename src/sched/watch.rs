@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::cancel::Frame;
 use super::inbox::Inbox;
 use super::worker::Worker;
 use crate::reactor::{Backend, Kind, Op, Outcome, Source, Submitted};
@@ -169,8 +170,13 @@ impl Drop for Interest {
             _ => false,
         });
         if !here {
-            let theirs = Arc::clone(watch);
-            home.call(Box::new(move |worker| worker.unwatch(&theirs)));
+            // A worker that watches has it. One that has ended hears of nothing any more, and must not be kept by its own inbox.
+            let theirs = Arc::downgrade(watch);
+            home.call(Box::new(move |worker| {
+                if let Some(watch) = theirs.upgrade() {
+                    worker.unwatch(&watch);
+                }
+            }));
         }
     }
 }
@@ -279,8 +285,17 @@ impl Worker {
 
 /// Wakes a task of whatever executor, from where nothing may unwind: the end of a fiber, or the scheduler.
 pub(crate) fn wake_task(waker: Waker) {
-    // The panic has printed its message; the destructor of its payload may not get further either.
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        drop(panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
-    }
+    let wake = || {
+        // The panic has printed its message; the destructor of its payload may not get further either.
+        if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(payload))));
+        }
+    };
+    // An executor's waker may send to a channel. In a fiber that is cancelled it would be unwound, and the wake lost.
+    Worker::with_running(|here| match here {
+        Some((worker, fiber)) => worker
+            .within(fiber, &Frame::shield(), wake)
+            .unwrap_or_else(|wake| wake()),
+        None => wake(),
+    });
 }

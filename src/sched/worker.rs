@@ -125,7 +125,7 @@ pub(crate) struct Worker {
     /// The worker on one of whose fibers' stacks this one runs.
     outer: Cell<*const Worker>,
     /// Goes last, when the stacks above have been given back.
-    _counted: stack::Counted,
+    counted: Cell<Option<stack::Counted>>,
 }
 
 impl Worker {
@@ -162,8 +162,13 @@ impl Worker {
             woken: Cell::new(false),
             patience: Cell::new(None),
             outer: Cell::new(ptr::null()),
-            _counted: stack::Counted::new(),
+            counted: Cell::new(Some(stack::Counted::new())),
         }
+    }
+
+    /// Says that it runs no fibers, and for as long as the process: memory is not kept for the next fiber on its account.
+    pub(crate) fn lives_for_ever(&self) {
+        drop(self.counted.take());
     }
 
     /// Calls `f` with the worker of this thread, if it has one.
@@ -329,6 +334,8 @@ impl Worker {
         self.outer.set(outer);
         no_suspend::outside(|| slots::around(&mut || self.run_all()));
         CURRENT.set(outer);
+        // From here on this is no worker's thread, or the outer one's: who is woken turns to another one.
+        self.end_watches();
         drop(watch);
         abort.disarm();
     }
@@ -340,7 +347,6 @@ impl Worker {
             self.leave(&self.thread, None);
             self.do_errands();
         }
-        self.end_watches();
     }
 
     /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run. False when it is all over.

@@ -93,6 +93,12 @@ impl Walk {
 pub(super) fn write(stack: Range<usize>) {
     let _alarm = Alarm::set();
     let walk = Walk::of(stack);
+    if walk.count == 0 {
+        super::overflow::write_line(format_args!(
+            "no backtrace: the C library, such as musl, does not describe the frame of a signal, which lies before the fiber's"
+        ));
+        return;
+    }
     let symbols = symbols::Symbols::open();
     super::overflow::write_line(format_args!("backtrace of {} frames, the innermost first:", walk.count));
     let mut next = 0;

@@ -19,8 +19,9 @@ struct Group {
     limit: PathBuf,
     usage: PathBuf,
     stat: PathBuf,
-    /// What begins the lines of `stat` that count pages of files, which the kernel takes back where memory is short.
-    files: [&'static str; 2],
+    /// What begins the lines of `stat` that count what the kernel takes back where memory is short: pages of files, and what it
+    /// knows of them.
+    files: &'static [&'static str],
 }
 
 /// A group that has nearly no memory left.
@@ -46,7 +47,7 @@ impl fmt::Display for Exhausted {
 
 /// What is kept free of a group's memory: for what the fibers do that are there already.
 fn margin(limit: u64) -> u64 {
-    (limit / 32).clamp(4 << 20, 16 << 20)
+    (limit / 32).clamp(4 << 20, 16 << 20).min(limit / 4)
 }
 
 /// What a stack may come to take before somebody looks again, with what the kernel and the allocator need for its fiber.
@@ -92,7 +93,9 @@ fn look(groups: &[Group]) -> Result<i64, Exhausted> {
             });
         }
         let fit = i64::try_from((most - used) / BYTES_EACH).unwrap_or(i64::MAX);
-        stacks = stacks.min(fit / 2);
+        // So many fit into what is kept free, should something else take the rest meanwhile.
+        let margin = i64::try_from(margin(bytes) / BYTES_EACH).unwrap_or(i64::MAX);
+        stacks = stacks.min(fit / 2).min(margin);
     }
     Ok(stacks)
 }
@@ -131,11 +134,17 @@ fn groups(root: &Path) -> Vec<Group> {
         if controllers.is_empty() {
             for mount in [mounts.clone(), mounts.join("unified")] {
                 let names = ["memory.max", "memory.current"];
-                add(&mut found, &mount, path, names, ["inactive_file", "active_file"]);
+                add(
+                    &mut found,
+                    &mount,
+                    path,
+                    names,
+                    &["inactive_file", "active_file", "slab_reclaimable"],
+                );
             }
         } else if controllers.split(',').any(|name| name == "memory") {
             let names = ["memory.limit_in_bytes", "memory.usage_in_bytes"];
-            let files = ["total_inactive_file", "total_active_file"];
+            let files: &[&str] = &["total_inactive_file", "total_active_file"];
             add(&mut found, &mounts.join("memory"), path, names, files);
         }
     }
@@ -143,7 +152,7 @@ fn groups(root: &Path) -> Vec<Group> {
 }
 
 /// Adds the group at that path and those above it. In a container the path may be the host's, and then there is only the mount.
-fn add(found: &mut Vec<Group>, mount: &Path, path: &str, [limit, usage]: [&str; 2], files: [&'static str; 2]) {
+fn add(found: &mut Vec<Group>, mount: &Path, path: &str, [limit, usage]: [&str; 2], files: &'static [&'static str]) {
     let path = Path::new(path.trim_start_matches('/'));
     for path in path.ancestors() {
         let group = mount.join(path);

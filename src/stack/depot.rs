@@ -127,6 +127,10 @@ pub(super) fn take(usable: usize) -> io::Result<Slot> {
     match try_take(usable, kind) {
         // What lies idle may be what is missing.
         Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && give_back_idle_slabs() => try_take(usable, kind),
+        Err(refused) if refused.step == Step::Memory => {
+            give_back_all_but(0);
+            try_take(usable, kind)
+        }
         result => result,
     }
     .map_err(|refused| explain(&refused.error, page_size() + usable, refused.step))
@@ -260,16 +264,17 @@ impl Drop for Counted {
     fn drop(&mut self) {
         // Each has put its stacks back before; the depot's lock orders that.
         if WORKERS.fetch_sub(1, Ordering::AcqRel) == 1 {
-            give_back_all_but_a_few();
+            give_back_all_but(KEPT);
         }
     }
 }
 
-fn give_back_all_but_a_few() {
+/// Empties idle stacks, of each size all but so many.
+fn give_back_all_but(kept: usize) {
     let mut depot = lock();
     let mut emptied = Vec::new();
     for index in 0..depot.shelves.len() {
-        let count = depot.shelves[index].used.len().saturating_sub(KEPT);
+        let count = depot.shelves[index].used.len().saturating_sub(kept);
         emptied.extend(depot.borrow_oldest(index, count));
     }
     drop(depot);

@@ -98,3 +98,29 @@ fn observers_may_outlive_the_value_and_nothing_leaks() {
     assert_eq!(dropped.load(Ordering::SeqCst), 3);
     drop(observer);
 }
+
+#[test]
+fn an_observer_whose_destructor_panics_keeps_nobody_from_the_next_value() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                std::panic::resume_unwind(Box::new("on purpose"));
+            }
+        }
+    }
+    let _watchdog = watchdog();
+    let value = Arc::new(Observed::new(0));
+    let own = Arc::new(Mutex::new(None));
+    let (theirs, panics_when_dropped) = (Arc::clone(&own), Panics);
+    let leaves = value.observe(move |_| {
+        let _ = &panics_when_dropped;
+        drop(theirs.lock().unwrap().take());
+    });
+    *own.lock().unwrap() = Some(leaves);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let _stays = value.observe(noting(&log, "stays"));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| value.set(1))).unwrap_err();
+    value.set(2);
+    assert_eq!(*log.lock().unwrap(), ["stays1", "stays2"]);
+}

@@ -54,7 +54,7 @@ fn dropping_the_future_detaches_the_fiber() {
         });
         let mut future = handle.into_future();
         assert!(poll_once(&mut future, &Arc::default()).is_pending());
-        assert!(!future.handle().is_finished());
+        assert!(!future.is_finished());
         drop(future);
         go.post();
         went.wait();
@@ -169,7 +169,7 @@ fn a_waker_that_panics_harms_neither_the_poster_nor_the_fiber() {
         let mut future = kapok::spawn(move || theirs.wait()).into_future();
         assert!(std::pin::pin!(&mut future).poll(&mut context).is_pending());
         go.post();
-        while !future.handle().is_finished() {
+        while !future.is_finished() {
             kapok::fiber::yield_now();
         }
         assert!(matches!(
@@ -215,5 +215,32 @@ fn no_end_is_lost_between_workers() {
             })
         });
         assert_eq!(spawner.join().unwrap(), 2999 * 3000 / 2);
+    });
+}
+
+/// What the waker does is not the fiber's doing.
+#[test]
+fn the_waker_of_a_cancelled_fiber_may_send() {
+    struct Sends(kapok::sync::mpsc::Sender<i32>);
+    impl Wake for Sends {
+        fn wake(self: Arc<Self>) {
+            self.0.send(7).unwrap();
+        }
+    }
+    run_on_one(|| {
+        let (sender, receiver) = kapok::sync::mpsc::channel();
+        let waker = Waker::from(Arc::new(Sends(sender)));
+        let parked = kapok::spawn(kapok::fiber::park);
+        kapok::fiber::yield_now();
+        parked.cancel();
+        let mut future = parked.into_future();
+        assert!(
+            std::pin::pin!(&mut future)
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        drop(waker);
+        assert_eq!(receiver.recv_timeout(Duration::from_secs(20)), Ok(7));
+        assert!(block_on(future).unwrap_err().is::<kapok::Cancelled>());
     });
 }

@@ -261,3 +261,41 @@ fn no_readiness_is_lost() {
         writes.join().unwrap();
     });
 }
+
+/// One that asks anew from within the wake, as some executors do, is not asked for ever by a runtime that ends.
+#[test]
+fn a_waker_that_polls_again_finds_another_to_watch() {
+    struct Polls {
+        stream: UnixStream,
+        woken: Count,
+    }
+    impl std::task::Wake for Polls {
+        fn wake(self: Arc<Self>) {
+            self.woken.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            self.ask();
+        }
+    }
+    impl Polls {
+        fn ask(self: &Arc<Self>) {
+            let waker = Waker::from(Arc::clone(self));
+            _ = self.stream.poll_readable(&mut Context::from_waker(&waker)).is_ready();
+        }
+    }
+    let _watchdog = watchdog();
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let polls = Arc::new(Polls {
+        stream: here,
+        woken: Count::default(),
+    });
+    let theirs = Arc::clone(&polls);
+    run(move || {
+        theirs.ask();
+        assert_eq!(theirs.woken.get(), 0);
+    });
+    let seen = polls.woken.get();
+    assert!(seen >= 1, "the runtime that watched has ended");
+    there.write_all(b"x").unwrap();
+    while polls.woken.get() == seen {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
