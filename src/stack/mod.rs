@@ -11,7 +11,7 @@
 //!
 //! The kernel gives a page memory when it is first touched, so a stack costs what it was used, not its size. 256 KiB
 //! is the default because it is address space only: twice what a TLS handshake, a panic with a backtrace or a regular expression that is
-//! compiled take in a debug build (docs/performance.md; [`usage`] tells of your own), small enough that 100,000 of them are 25 GiB of 128 TiB.
+//! compiled take in a debug build (docs/performance.md; [`usage()`] tells of your own), small enough that 100,000 of them are 25 GiB of 128 TiB.
 //!
 //! Many stacks lie in one mapping, a slab, each above a guard that ends the process when the stack overflows. Where the
 //! system has guards that need no mapping of their own (Linux 6.13), a million stacks are a few hundred mappings, and the
