@@ -110,7 +110,7 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         // It may be polled again when it is over.
-        if self.0.handle().is_finished() {
+        if self.0.is_finished() {
             return Poll::Ready(());
         }
         Pin::new(&mut self.0).poll(context).map(drop)
@@ -119,6 +119,6 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.0.handle().cancel();
+        self.0.cancel();
     }
 }

@@ -131,7 +131,7 @@ impl Registration {
         let Some(waiter) = self.0.take() else { return };
         if baton.unregister(&waiter.0) {
             // SAFETY: the word's reference, which was just taken out of it.
-            drop(unsafe { Arc::from_raw(std::ptr::from_ref(&*waiter)) });
+            drop(unsafe { Arc::from_raw(Arc::as_ptr(&waiter)) });
         }
     }
 }
