@@ -241,12 +241,12 @@ mod tests {
             ("sys/fs/cgroup/memory.current", "1073741000\n"),
             (
                 "sys/fs/cgroup/memory.stat",
-                "anon 1\ninactive_file 30000000\nactive_file 7\nfile 99\n",
+                "anon 1\ninactive_file 30000000\nactive_file 7\nfile 99\nslab_reclaimable 100\n",
             ),
         ]);
         assert_eq!(
             look(&groups(root.path())),
-            Ok(((30_000_007 - 824 - (16 << 20)) / (16 << 10)) / 2)
+            Ok(((30_000_107 - 824 - (16 << 20)) / (16 << 10)) / 2)
         );
     }
 
@@ -266,7 +266,8 @@ mod tests {
 
     #[test]
     fn small_and_large_groups_keep_something_free() {
-        assert_eq!(margin(8 << 20), 4 << 20);
+        assert_eq!(margin(8 << 20), 2 << 20);
+        assert_eq!(margin(64 << 20), 4 << 20);
         assert_eq!(margin(320 << 20), 10 << 20);
         assert_eq!(margin(64 * GIB), 16 << 20);
     }
