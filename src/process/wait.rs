@@ -69,17 +69,22 @@ mod tests {
 
     #[test]
     fn the_signal_is_enough() {
+        // A child that has been spawned has called exec, so it has no copy any more of what is closed then.
+        let spawn = |command: &mut Command| {
+            let _forking = crate::sys::forks::forking();
+            command.spawn().unwrap()
+        };
         crate::run(|| {
             let children: Vec<_> = (0..10)
                 .map(|i| {
-                    let mut child = Command::new("sh").args(["-c", &format!("exit {i}")]).spawn().unwrap();
+                    let mut child = spawn(Command::new("sh").args(["-c", &format!("exit {i}")]));
                     crate::spawn(move || wait_by_signal(&mut child).unwrap().code())
                 })
                 .collect();
             for (i, child) in (0..).zip(children) {
                 assert_eq!(child.join().unwrap(), Some(i));
             }
-            let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+            let mut child = spawn(Command::new("sleep").arg("1000"));
             crate::timeout(Duration::from_millis(10), || wait_by_signal(&mut child)).unwrap_err();
             child.kill().unwrap();
             assert!(!wait_by_signal(&mut child).unwrap().success());
