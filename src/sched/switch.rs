@@ -262,11 +262,10 @@ impl Worker {
             let carrier = carrier.expect("a fiber that has run has a stack, and its context was saved");
             self.remove(ended);
             let refused = self.carriers.borrow_mut().put(carrier.stack.size(), carrier).err();
-            // This closure lies on the very stack that the full pool has refused: it is unmapped later, by `turn` or by
-            // the next one that is refused. Nobody is on it then, and the frames of `carry` own nothing.
-            if refused.is_some() {
-                self.surplus.set(refused);
-            }
+            // This closure lies on the very stack that the full pool has refused: it is given back later, by `turn`. Nobody is
+            // on it then, and the frames of `carry` own nothing. And to give it back takes room, which the stack of the fiber
+            // that goes on here may not have.
+            self.surplus.borrow_mut().extend(refused);
         };
         self.leave(&ended.block().context, Some(&mut recycle));
     }

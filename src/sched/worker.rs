@@ -105,8 +105,8 @@ pub(crate) struct Worker {
     pub(super) streak: Cell<u32>,
     pub(super) fibers: RefCell<Slab>,
     pub(super) carriers: RefCell<Pool<Carrier>>,
-    /// One that the pool had no room for, to be given back.
-    pub(super) surplus: Cell<Option<Carrier>>,
+    /// Those that the pool had no room for, to be given back from the thread's own stack.
+    pub(super) surplus: RefCell<Vec<Carrier>>,
     /// Since when stacks lie idle that were not looked at yet.
     trimmed: Cell<Option<Instant>>,
     pub(super) reactor: RefCell<Reactor>,
@@ -149,7 +149,7 @@ impl Worker {
             streak: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
-            surplus: Cell::new(None),
+            surplus: RefCell::default(),
             trimmed: Cell::new(None),
             reactor: RefCell::new(candidate.reactor),
             timers: RefCell::new(Timers::new(Instant::now())),
@@ -351,7 +351,7 @@ impl Worker {
 
     /// Looks at the reactor, the timers and the inbox, and waits for them if no fiber can run. False when it is all over.
     fn turn(&self) -> bool {
-        drop(self.surplus.take());
+        self.surplus.borrow_mut().clear();
         let mut idle = self.run_queue.borrow().is_empty();
         if idle || self.crew.has_post(self.index) {
             idle &= !self.take_work(idle);

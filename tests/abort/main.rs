@@ -24,10 +24,11 @@ fn without_unwinding_cancelling_is_cooperative() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let _watchdog = support::watchdog_after(DEADLINE);
     let dir = tempfile::tempdir().expect("a directory");
+    let features: &[&str] = if cfg!(feature = "asm") { &["asm"] } else { &[] };
     let manifest = format!(
         "[package]\nname = \"abort\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
          [[bin]]\nname = \"abort\"\npath = {:?}\n\n\
-         [dependencies]\nkapok = {{ path = {root:?} }}\nlibc = \"0.2\"\n\n\
+         [dependencies]\nkapok = {{ path = {root:?}, features = {features:?} }}\nlibc = \"0.2\"\n\n\
          [profile.dev]\npanic = \"abort\"\n\n[workspace]\n",
         root.join("tests/abort/program.rs"),
     );
