@@ -15,7 +15,7 @@ use kapok::net::{TcpListener, TcpStream, ToSocketAddrs};
 use kapok::sync::Baton;
 use kapok::{Engine, blocking, fiber, no_suspend, spawn, spawn_local};
 
-use support::{OnDrop, child, panics, run, run_with, says, watchdog};
+use support::{OnDrop, child, panics, run, run_on_one, run_with, says, watchdog};
 
 const SOON: Duration = Duration::from_millis(1);
 
@@ -99,7 +99,7 @@ fn a_refused_call_has_changed_nothing() {
 #[test]
 fn turn_at_a_file_is_not_lost() {
     child::undisturbed("turn_at_a_file_is_not_lost", || {
-        run(|| {
+        run_on_one(|| {
             let temporary = tempfile::NamedTempFile::new().unwrap();
             let mut options = kapok::fs::OpenOptions::new();
             let file = Arc::new(options.read(true).write(true).open(temporary.path()).unwrap());
