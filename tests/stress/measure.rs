@@ -79,8 +79,12 @@ impl Left {
             "{pooled} stacks have memory when all fibers have ended, {in_use} are in use"
         ));
         // Each worker has one for signals; it may still be on that of the fiber that has ended last, and have yet to give
-        // back one that its pool had no room for.
-        assert!(in_use <= 1 + 3 * workers, "{in_use} stacks are in use");
+        // back those that its pool had no room for, of as many fibers as end between two looks at the outside world.
+        const BETWEEN_TURNS: usize = 128;
+        assert!(
+            in_use <= 1 + (2 + BETWEEN_TURNS) * workers,
+            "{in_use} stacks are in use"
+        );
         let limit = (1 + workers) * IDLE_STACKS + OTHER_SIZES;
         assert!(pooled <= limit, "{pooled} stacks, and {limit} may be kept");
     }
