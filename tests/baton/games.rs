@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use kapok::sync::Baton;
-use kapok::{Engine, spawn};
+use kapok::{Engine, spawn, spawn_local};
 
 use crate::support::{run, run_with};
 
@@ -49,7 +49,8 @@ fn ping_pong_of_two_fibers() {
         run_with(engine, || {
             let table = Arc::new(Table::default());
             let other = Arc::clone(&table);
-            let answering = spawn(move || other.answer(1_000_000));
+            // On this worker, or what is played is the game of two runtimes, ten times as long.
+            let answering = spawn_local(move || other.answer(1_000_000));
             table.serve(1_000_000);
             answering.join().unwrap();
         });
