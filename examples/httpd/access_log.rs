@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread::{self, JoinHandle};
 
-use crate::reply::{self, Sent};
+use crate::date;
+use crate::reply::Sent;
 
 /// Lines that may wait for the writer.
 const WAITING_MAX: usize = 16 * 1024;
@@ -54,7 +55,7 @@ impl AccessLog {
         let (status, bytes) = (sent.status.code(), sent.body_bytes);
         let line = format!(
             "{client} - - [{}] \"{}\" {status} {bytes}\n",
-            log_date(&reply::http_date()),
+            log_date(&date::now()),
             request_line(head)
         );
         if self.lines.try_send(line).is_err() {

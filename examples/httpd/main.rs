@@ -14,6 +14,7 @@ mod body;
 mod conditional;
 mod connections;
 mod conversation;
+mod date;
 mod files;
 mod head_scan;
 mod listing;
@@ -105,6 +106,8 @@ fn set_up_and_serve(options: Options) -> Result<(), String> {
 /// The root fiber: listens, waits for the signal, and sees the last client off.
 fn serve(options: &Options, server: &Arc<Server>, stop: &Baton) -> Result<(), String> {
     let listener = Arc::new(TcpListener::bind(options.listen.as_str()).map_err(|error| options.cannot_listen(&error))?);
+    date::look();
+    let clock = kapok::spawn_local(date::keep);
     announce(&listener, server).map_err(|error| format!("cannot print the address: {error}"))?;
 
     let acceptor = kapok::spawn({
@@ -119,6 +122,7 @@ fn serve(options: &Options, server: &Arc<Server>, stop: &Baton) -> Result<(), St
     listener.close();
     drop(listener);
     shutdown::see_off(&acceptor, &server.connections, options.grace);
+    clock.cancel();
     acceptor.join().map_err(|_| "the accepting fiber panicked".to_owned())
 }
 

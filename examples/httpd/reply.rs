@@ -1,9 +1,9 @@
 //! How answers look: status lines, heads, and the short texts that go with errors.
 
-use std::cell::Cell;
 use std::fmt::Display;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::date;
 
 /// The statuses that this server uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl<'o> Head<'o> {
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.line().as_bytes());
         out.extend_from_slice(b"\r\nServer: kapok\r\nDate: ");
-        out.extend_from_slice(&http_date());
+        out.extend_from_slice(&date::now());
         out.extend_from_slice(match persistence {
             Persistence::KeepAlive => b"\r\n".as_slice(),
             Persistence::KeepAliveSaid => b"\r\nConnection: keep-alive\r\n",
@@ -171,22 +171,4 @@ fn body(out: &mut Vec<u8>, manner: Manner, status: Status, body: &[u8]) -> Sent 
         status,
         body_bytes: body.len() as u64,
     }
-}
-
-/// The time as HTTP writes it, such as `Sun, 06 Nov 1994 08:49:37 GMT`; put into words once a second.
-pub(crate) fn http_date() -> [u8; 29] {
-    // One a worker thread is enough: fibers stay on their thread, and nothing here suspends.
-    thread_local! {
-        static LATEST: Cell<(u64, [u8; 29])> = const { Cell::new((u64::MAX, [b' '; 29])) };
-    }
-    let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let (latest_second, latest) = LATEST.get();
-    if second == latest_second {
-        return latest;
-    }
-    let mut date = [b' '; 29];
-    date.copy_from_slice(httpdate::fmt_http_date(now.max(UNIX_EPOCH)).as_bytes());
-    LATEST.set((second, date));
-    date
 }
