@@ -50,8 +50,14 @@ use crate::sys::prefetch;
 const FRAMES_AHEAD: usize = 1;
 const BLOCKS_AHEAD: usize = 4;
 
+/// What is fetched of a block: what a switch needs.
+const BLOCK_BYTES: usize = std::mem::offset_of!(ControlBlock, task);
+
 /// How much of a suspended stack its fiber is likely to touch: what a server that reads a request has there.
 const FRAMES_BYTES: usize = 2048;
+
+/// The same of one that has yielded: the jump's record, and the frames from there to the one that called.
+const SHALLOW_BYTES: usize = 384;
 
 /// What a context leaves behind for whoever arrives next; lies on the stack that was left.
 struct Departure {
@@ -134,15 +140,19 @@ impl Worker {
     fn look_ahead(&self) {
         let queue = self.run_queue.borrow();
         if let Some(Turn::Of(soon)) = queue.get(FRAMES_AHEAD) {
-            let slot = &soon.block().context;
-            let context = slot.take();
+            let block = soon.block();
+            let context = block.context.take();
             if let Some(context) = &context {
-                prefetch(context.address(), FRAMES_BYTES);
+                if block.is_shallow.get() {
+                    prefetch(context.address(), SHALLOW_BYTES);
+                } else {
+                    prefetch(context.address(), FRAMES_BYTES);
+                }
             }
-            slot.set(context);
+            block.context.set(context);
         }
         if let Some(Turn::Of(later)) = queue.get(BLOCKS_AHEAD) {
-            prefetch(later.as_ptr(), size_of::<ControlBlock>());
+            prefetch(later.as_ptr(), BLOCK_BYTES);
         }
     }
 

@@ -29,8 +29,11 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn yield_now(&self, fiber: FiberRef) {
         no_suspend::check();
+        let is_shallow = &fiber.block().is_shallow;
+        is_shallow.set(true);
         self.ready(fiber);
         self.suspend(fiber, None);
+        is_shallow.set(false);
     }
 
     /// Suspends the running fiber until somebody calls [`ready`](Worker::ready) for it. `then` runs once it is fully saved,
