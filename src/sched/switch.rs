@@ -94,8 +94,9 @@ impl Worker {
     pub(super) fn leave_for(&self, to: Handle, slot: &Cell<Option<Handle>>, then: Option<NonNull<dyn FnMut()>>) {
         let departure = Departure { slot, then };
         // SAFETY: `to` is a handle of this engine and thread; every context of a worker expects a `Departure`, and this
-        // one stays valid until somebody resumes this context, which is after `arrive` has read it.
-        let transfer = unsafe { self.engine.jump(to, (&raw const departure).cast_mut().cast::<c_void>()) };
+        // one stays valid until somebody resumes this context, which is after `arrive` has read it. On-top functions are run
+        // on coroutines only.
+        let transfer = unsafe { self.engine.switch(to, (&raw const departure).cast_mut().cast::<c_void>()) };
         // SAFETY: whoever resumed this context went through `leave` or `carry`.
         unsafe { arrive(transfer) };
     }
