@@ -23,8 +23,9 @@
 //!
 //! **Who left, arrives.** A context cannot note where it was suspended, because it is not suspended before the switch.
 //! Each switch therefore carries a [`Departure`] across, and whoever arrives does the rest: stores the handle of the one
-//! that left, then runs its `then`, for instance to register it with whatever will wake it. So nobody can wake a fiber that
-//! is not fully saved.
+//! that left, then runs its `then`, which gives back the stack of one that has ended. So nobody uses a stack that is still in
+//! use. A fiber that waits may be woken before it has left: that puts it into the run queue, which is looked at by whoever
+//! leaves, or the inbox, which is looked at on the thread's own stack.
 //!
 //! **Invariants.** One suspension has one waker: a fiber that is suspended is resumed by exactly one call of `ready`. A
 //! fiber is in the run queue at most once. `current` is the fiber whose stack is in use, or `None` on the thread's own.
@@ -85,7 +86,7 @@ impl Worker {
         });
         match self.next() {
             Next::Context(to) => self.leave_for(to, slot, then),
-            Next::Stay => debug_assert!(then.is_none(), "who waits for something is not in the run queue"),
+            Next::Stay => debug_assert!(then.is_none(), "who has ended is not in the run queue"),
         }
     }
 
@@ -96,7 +97,10 @@ impl Worker {
         // SAFETY: `to` is a handle of this engine and thread; every context of a worker expects a `Departure`, and this
         // one stays valid until somebody resumes this context, which is after `arrive` has read it. On-top functions are run
         // on coroutines only.
-        let transfer = unsafe { self.engine.switch(to, (&raw const departure).cast_mut().cast::<c_void>()) };
+        let transfer = unsafe {
+            self.engine
+                .switch(to, (&raw const departure).cast_mut().cast::<c_void>())
+        };
         // SAFETY: whoever resumed this context went through `leave` or `carry`.
         unsafe { arrive(transfer) };
     }
