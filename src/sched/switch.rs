@@ -58,7 +58,7 @@ const BLOCK_BYTES: usize = std::mem::offset_of!(ControlBlock, task);
 const FRAMES_BYTES: usize = 2048;
 
 /// The same of one that has yielded: the jump's record, and the frames from there to the one that called.
-const SHALLOW_BYTES: usize = 384;
+const SHALLOW_BYTES: usize = 256;
 
 /// What a context leaves behind for whoever arrives next; lies on the stack that was left.
 struct Departure {
