@@ -15,7 +15,8 @@
 //! itself, and so does who cancels the waiter; the others find something else there and let go. So a waiter is woken exactly once, and a post that races with
 //! a time-out is either seen by the wait or kept for the next one.
 //!
-//! A fiber becomes the waiter only after it has been suspended: see `sched::switch`. A thread parks, and is let go by a
+//! A fiber becomes the waiter just before it is suspended. Who wakes it puts it into the run queue of its own worker, or into
+//! the inbox, and the worker looks at neither before it has left the fiber. A thread parks, and is let go by a
 //! flag of its own that the poster sets last, because the waiter, which lies on the thread's stack, is gone as soon as the
 //! thread goes on. A future's waiter lies on the heap, and belongs to the future and to whoever has its address out of the word
 //! (`posted`).
@@ -218,19 +219,8 @@ impl Baton {
         let (wake_up, inbox) = worker.wake_up(fiber);
         let waiter = Waiter::Fiber { wake_up, inbox };
         let mut ended = None;
-        // Both run while this fiber is suspended: the one right after the switch, the other at the deadline or when the
-        // fiber is cancelled. That may happen before it was registered, since on the way to the next fiber a closure may
-        // be dropped that cannot start.
-        let mut register = || {
-            ended = if cancellable && worker.is_pending(fiber) {
-                Some(Ended::Cancelled)
-            } else {
-                self.register(&waiter)
-            };
-            if ended.is_some() {
-                worker.ready(fiber);
-            }
-        };
+        // Runs while this fiber is suspended, or about to be: at the deadline, or when the fiber is cancelled. The latter may
+        // also happen on the way to the next fiber, where a closure may be dropped that cannot start.
         let give_up = |why| {
             let is_out = (cancellable || why == Cut::Deadline) && self.unregister(&waiter);
             if is_out {
@@ -238,7 +228,18 @@ impl Baton {
             }
             is_out
         };
-        let cut = worker.with_end(fiber, deadline, &give_up, || worker.suspend(fiber, Some(&mut register)));
+        let cut = worker.with_end(fiber, deadline, &give_up, || {
+            ended = if cancellable && worker.is_pending(fiber) {
+                Some(Ended::Cancelled)
+            } else {
+                self.register(&waiter)
+            };
+            // From here on it may be woken, which puts it into the run queue, of this worker, and so is no matter before it
+            // has been suspended.
+            if ended.is_none() {
+                worker.suspend(fiber);
+            }
+        });
         if self.state.load(Ordering::Relaxed) == address_of(&waiter) {
             // Somebody resumed a fiber that nobody woke. To go on would leave the address of this frame behind.
             sys::fatal(format_args!("a fiber was resumed while it waited for a Baton"));

@@ -5,6 +5,9 @@
 
 #![allow(unsafe_code, reason = "the boundary to csrc/")]
 
+#[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+mod inline;
+
 use std::ffi::{CStr, c_void};
 use std::fmt;
 use std::io;
@@ -64,6 +67,9 @@ struct Functions {
     jump: unsafe extern "C-unwind" fn(ffi::kapok_fcontext_t, *mut c_void) -> ffi::kapok_transfer_t,
     ontop:
         unsafe extern "C-unwind" fn(ffi::kapok_fcontext_t, *mut c_void, ffi::kapok_ontop_fn) -> ffi::kapok_transfer_t,
+    /// `KAPOK_SUSPENDED` of an engine whose jump there is [`inline`], else 0.
+    #[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+    suspended: usize,
 }
 
 /// A way of switching stacks, of those compiled into this build.
@@ -150,6 +156,28 @@ impl Engine {
         unsafe { Transfer::from_raw(raw) }
     }
 
+    /// As [`jump`](Engine::jump), for those whose context nobody unwinds from an on-top function.
+    ///
+    /// # Safety
+    /// As for `jump`; and no on-top function is run on the caller's context that unwinds.
+    #[inline(always)]
+    pub(crate) unsafe fn switch(self, to: Handle, data: *mut c_void) -> Transfer {
+        #[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+        {
+            let (suspended, record) = (self.0.suspended, to.0.as_ptr());
+            // SAFETY: `to` is live by the invariant of `Handle`, and every record begins with a word of state. Where it is
+            // not what it should be, the function says why.
+            if suspended != 0 && unsafe { record.cast::<usize>().read() } == suspended {
+                // SAFETY: as its state says, and this engine's; the rest is the caller's promise.
+                let raw = unsafe { inline::jump(record, data, suspended) };
+                // SAFETY: just returned from a jump.
+                return unsafe { Transfer::from_raw(raw) };
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.jump(to, data) }
+    }
+
     /// As [`jump`](Engine::jump), but runs `f` on the target's stack first; its result is the target's transfer.
     ///
     /// # Safety
@@ -172,12 +200,18 @@ fn table() -> &'static [Functions] {
         let engines = unsafe { std::slice::from_raw_parts((&raw const ffi::kapok_engines).cast(), count) };
         engines
             .iter()
-            .map(|&engine: &*const ffi::kapok_engine| {
+            .map(|&address: &*const ffi::kapok_engine| {
                 // SAFETY: each points to a constant of the library.
-                let engine = unsafe { &*engine };
+                let engine = unsafe { &*address };
                 // SAFETY: the name is a C string literal.
                 let name = unsafe { CStr::from_ptr(engine.name) };
                 Functions {
+                    #[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+                    suspended: if name == c"asm" {
+                        address.expose_provenance() + 1
+                    } else {
+                        0
+                    },
                     name: name.to_str().expect("engine names are ASCII"),
                     make: engine.make.expect("every engine has make"),
                     jump: engine.jump.expect("every engine has jump"),

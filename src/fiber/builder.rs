@@ -4,7 +4,7 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::handle::{Fiber, Identity};
+use super::handle::Identity;
 use super::join::JoinHandle;
 use super::packet::Packet;
 use crate::sched::{Crew, Task, Worker};
@@ -262,7 +262,7 @@ impl Builder {
         };
         let packet = Arc::new(Packet::new(Identity::new(self.name, Some(spawned_at)), f));
         queue(packet.clone(), room)?;
-        Ok(JoinHandle::new(packet.clone(), Fiber::from_identified(packet)))
+        Ok(JoinHandle::new(packet))
     }
 }
 

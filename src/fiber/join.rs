@@ -6,7 +6,7 @@
 )]
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::handle::Fiber;
 use super::packet::Outcome;
@@ -18,7 +18,8 @@ use crate::sched::{self, Worker};
 /// Dropping it lets the fiber run on by itself. In async code it may be awaited.
 pub struct JoinHandle<T> {
     packet: Arc<dyn Outcome<T>>,
-    fiber: Fiber,
+    /// Made when it is first asked for: most never are, and it counts a reference.
+    fiber: OnceLock<Fiber>,
     /// Not `Send` where `T` is not: the result is dropped where the handle is.
     _result: std::marker::PhantomData<T>,
 }
@@ -27,10 +28,11 @@ pub struct JoinHandle<T> {
 unsafe impl<T> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(packet: Arc<dyn Outcome<T>>, fiber: Fiber) -> JoinHandle<T> {
+    #[inline]
+    pub(super) fn new(packet: Arc<dyn Outcome<T>>) -> JoinHandle<T> {
         JoinHandle {
             packet,
-            fiber,
+            fiber: OnceLock::new(),
             _result: std::marker::PhantomData,
         }
     }
@@ -38,13 +40,13 @@ impl<T> JoinHandle<T> {
     /// The fiber that it is about.
     #[must_use]
     pub fn fiber(&self) -> &Fiber {
-        &self.fiber
+        self.fiber.get_or_init(|| Arc::clone(&self.packet).into_fiber())
     }
 
     /// The same, by the name that [`std::thread::JoinHandle`] gives it.
     #[must_use]
     pub fn thread(&self) -> &Fiber {
-        &self.fiber
+        self.fiber()
     }
 
     /// Waits for the fiber's end, and gives its result. In a fiber this suspends, on a plain thread it blocks.
@@ -121,7 +123,7 @@ impl<T> Drop for JoinHandle<T> {
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle")
-            .field("fiber", &self.fiber)
+            .field("fiber", self.fiber())
             .finish_non_exhaustive()
     }
 }

@@ -182,6 +182,9 @@ pub(super) trait Outcome<T>: Send + Sync {
 
     /// The fiber, as the scheduler knows it.
     fn into_task(self: Arc<Self>) -> Arc<dyn Task>;
+
+    /// The fiber, as everybody may know it.
+    fn into_fiber(self: Arc<Self>) -> Fiber;
 }
 
 impl<F, T> Outcome<T> for Packet<F, T>
@@ -191,6 +194,10 @@ where
 {
     fn into_task(self: Arc<Self>) -> Arc<dyn Task> {
         self
+    }
+
+    fn into_fiber(self: Arc<Self>) -> Fiber {
+        Fiber::from_identified(self)
     }
 
     fn ended(&self) -> &Baton {
@@ -203,7 +210,9 @@ where
     }
 
     fn detach(&self) {
-        if self.state.swap(DETACHED, Ordering::AcqRel) == ENDED {
+        // Once it has ended that is final, and after a join the rule.
+        let state = self.state.load(Ordering::Acquire);
+        if state == ENDED || self.state.swap(DETACHED, Ordering::AcqRel) == ENDED {
             self.drop_result();
         }
     }

@@ -23,8 +23,9 @@
 //!
 //! **Who left, arrives.** A context cannot note where it was suspended, because it is not suspended before the switch.
 //! Each switch therefore carries a [`Departure`] across, and whoever arrives does the rest: stores the handle of the one
-//! that left, then runs its `then`, for instance to register it with whatever will wake it. So nobody can wake a fiber that
-//! is not fully saved.
+//! that left, then runs its `then`, which gives back the stack of one that has ended. So nobody uses a stack that is still in
+//! use. A fiber that waits may be woken before it has left: that puts it into the run queue, which is looked at by whoever
+//! leaves, or the inbox, which is looked at on the thread's own stack.
 //!
 //! **Invariants.** One suspension has one waker: a fiber that is suspended is resumed by exactly one call of `ready`. A
 //! fiber is in the run queue at most once. `current` is the fiber whose stack is in use, or `None` on the thread's own.
@@ -50,8 +51,14 @@ use crate::sys::prefetch;
 const FRAMES_AHEAD: usize = 1;
 const BLOCKS_AHEAD: usize = 4;
 
+/// What is fetched of a block: what a switch needs.
+const BLOCK_BYTES: usize = std::mem::offset_of!(ControlBlock, task);
+
 /// How much of a suspended stack its fiber is likely to touch: what a server that reads a request has there.
 const FRAMES_BYTES: usize = 2048;
+
+/// The same of one that has yielded: the jump's record, and the frames from there to the one that called.
+const SHALLOW_BYTES: usize = 256;
 
 /// What a context leaves behind for whoever arrives next; lies on the stack that was left.
 struct Departure {
@@ -79,7 +86,7 @@ impl Worker {
         });
         match self.next() {
             Next::Context(to) => self.leave_for(to, slot, then),
-            Next::Stay => debug_assert!(then.is_none(), "who waits for something is not in the run queue"),
+            Next::Stay => debug_assert!(then.is_none(), "who has ended is not in the run queue"),
         }
     }
 
@@ -88,8 +95,12 @@ impl Worker {
     pub(super) fn leave_for(&self, to: Handle, slot: &Cell<Option<Handle>>, then: Option<NonNull<dyn FnMut()>>) {
         let departure = Departure { slot, then };
         // SAFETY: `to` is a handle of this engine and thread; every context of a worker expects a `Departure`, and this
-        // one stays valid until somebody resumes this context, which is after `arrive` has read it.
-        let transfer = unsafe { self.engine.jump(to, (&raw const departure).cast_mut().cast::<c_void>()) };
+        // one stays valid until somebody resumes this context, which is after `arrive` has read it. On-top functions are run
+        // on coroutines only.
+        let transfer = unsafe {
+            self.engine
+                .switch(to, (&raw const departure).cast_mut().cast::<c_void>())
+        };
         // SAFETY: whoever resumed this context went through `leave` or `carry`.
         unsafe { arrive(transfer) };
     }
@@ -134,15 +145,19 @@ impl Worker {
     fn look_ahead(&self) {
         let queue = self.run_queue.borrow();
         if let Some(Turn::Of(soon)) = queue.get(FRAMES_AHEAD) {
-            let slot = &soon.block().context;
-            let context = slot.take();
+            let block = soon.block();
+            let context = block.context.take();
             if let Some(context) = &context {
-                prefetch(context.address(), FRAMES_BYTES);
+                if block.is_shallow.get() {
+                    prefetch(context.address(), SHALLOW_BYTES);
+                } else {
+                    prefetch(context.address(), FRAMES_BYTES);
+                }
             }
-            slot.set(context);
+            block.context.set(context);
         }
         if let Some(Turn::Of(later)) = queue.get(BLOCKS_AHEAD) {
-            prefetch(later.as_ptr(), size_of::<ControlBlock>());
+            prefetch(later.as_ptr(), BLOCK_BYTES);
         }
     }
 

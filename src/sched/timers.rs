@@ -1,17 +1,20 @@
-//! The timers of one worker: a hierarchical wheel of entries that lie on the stacks of the fibers that wait.
+//! The timers of one worker: a hierarchical wheel.
 //!
 //! Eight levels of 64 slots. A slot of level 0 is one tick wide (65.5 µs), a slot of level *n* is 64 times as wide as one
 //! of level *n* - 1; the highest level ends where 64 bits of nanoseconds do.
 //!
 //! ```text
-//!   level 2   |  4096 ticks |  4096 ticks | ...     an entry lies in the lowest level at which its slot differs
+//!   level 2   |  4096 ticks |  4096 ticks | ...     a node lies in the lowest level at which its slot differs
 //!   level 1        | 64 | 64 | 64 | ...             from the present one; when time reaches its slot, it moves
 //!   level 0          |||||||||||||                  down, at most once a level, until it expires in level 0
 //!                    ^ now
 //! ```
 //!
-//! Inserting and cancelling are O(1) and allocate nothing: a slot is the head of a doubly linked list through the
-//! entries. A bit for each slot that is in use finds the next one without looking at empty slots.
+//! Inserting and cancelling are O(1): a slot is the head of a doubly linked list through nodes. A bit for each slot that is
+//! in use finds the next one without looking at empty slots.
+//!
+//! The nodes lie densely in an array, and each points to its entry, which lies in the frame of the fiber that waits. So
+//! whole slots are moved without looking at stacks, of which each would be a cache miss, and a page that no TLB knows.
 //!
 //! A deadline is rounded up to a tick and the present down, so nothing expires early, and at most one tick late.
 
@@ -20,29 +23,35 @@ use std::marker::PhantomPinned;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
+use crate::sys::prefetch;
+
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 8;
 const TICK_NS: u64 = 1 << 16;
 
-/// Where an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Nowhere,
-    Slot { level: u8, slot: u8 },
-    Due,
-}
+/// A list that is not a slot's: what has expired.
+const DUE: usize = LEVELS * SLOTS;
+
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// How many entries of those that are due are fetched ahead, and how much of the frame around each.
+const ENTRIES_AHEAD: usize = 4;
+const ENTRY_BYTES: usize = 256;
+
+/// An array of nodes that has more room than this gives it back when no timer is left.
+const MAX_EMPTY: usize = 1024;
 
 /// One wait for a point in time.
 ///
 /// # Invariant
-/// While its place is not `Nowhere`, it neither moves nor dies, and `action` is valid. Whoever inserts an entry removes
-/// it before its frame ends.
+/// While it has a node, it neither moves nor dies, and `action` is valid. Whoever inserts an entry removes it before its
+/// frame ends.
 pub(crate) struct Entry {
     tick: u64,
-    place: Cell<Place>,
-    prev: Cell<Option<NonNull<Entry>>>,
-    next: Cell<Option<NonNull<Entry>>>,
+    /// Its node, or [`NONE`].
+    node: Cell<u32>,
     /// Called on the worker's own stack when the time has come. Must not block.
     action: NonNull<dyn FnMut()>,
     _pinned: PhantomPinned,
@@ -52,7 +61,7 @@ impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entry")
             .field("tick", &self.tick)
-            .field("place", &self.place)
+            .field("node", &self.node)
             .finish_non_exhaustive()
     }
 }
@@ -63,78 +72,56 @@ impl Entry {
     }
 }
 
-/// Entries, the oldest first.
-#[derive(Clone, Copy, Debug, Default)]
-struct List {
-    first: Option<NonNull<Entry>>,
-    last: Option<NonNull<Entry>>,
-}
-
-impl List {
-    /// # Safety
-    /// Alive, in no list, and it stays where it is while it is in this one.
-    unsafe fn push_back(&mut self, entry: NonNull<Entry>) {
-        // SAFETY: the caller's promise.
-        let new = unsafe { entry.as_ref() };
-        new.prev.set(self.last);
-        new.next.set(None);
-        match self.last {
-            // SAFETY: in the list, so alive.
-            Some(last) => unsafe { last.as_ref() }.next.set(Some(entry)),
-            None => self.first = Some(entry),
-        }
-        self.last = Some(entry);
-    }
-
-    /// # Safety
-    /// In this list.
-    unsafe fn remove(&mut self, entry: NonNull<Entry>) {
-        // SAFETY: in a list, so alive.
-        let old = unsafe { entry.as_ref() };
-        let (prev, next) = (old.prev.take(), old.next.take());
-        match prev {
-            // SAFETY: in the list, so alive.
-            Some(prev) => unsafe { prev.as_ref() }.next.set(next),
-            None => self.first = next,
-        }
-        match next {
-            // SAFETY: in the list, so alive.
-            Some(next) => unsafe { next.as_ref() }.prev.set(prev),
-            None => self.last = prev,
-        }
-    }
-}
-
+/// An entry's place in a list.
 #[derive(Debug)]
-struct Level {
-    occupied: u64,
-    slots: [List; SLOTS],
+struct Node {
+    tick: u64,
+    entry: NonNull<Entry>,
+    prev: u32,
+    /// The next one of the list, or of those that are free.
+    next: u32,
+    /// The number of the list that it is in.
+    list: u32,
 }
+
+/// Nodes, the oldest first.
+#[derive(Clone, Copy, Debug)]
+struct List {
+    first: u32,
+    last: u32,
+}
+
+const EMPTY: List = List {
+    first: NONE,
+    last: NONE,
+};
 
 /// All pending timers of one worker.
 #[derive(Debug)]
 pub(crate) struct Timers {
     origin: Instant,
-    /// The tick up to which everything has been moved to `due`.
+    /// The tick up to which everything has been moved to [`DUE`].
     elapsed: u64,
     len: usize,
-    levels: Box<[Level; LEVELS]>,
-    /// What has expired, in the order of the ticks.
-    due: List,
+    nodes: Vec<Node>,
+    /// The first of the nodes that are free.
+    free: u32,
+    /// For each level, which of its slots are in use.
+    occupied: [u64; LEVELS],
+    /// The slots, level by level, and what has expired, in the order of the ticks.
+    lists: Box<[List]>,
 }
 
 impl Timers {
     pub(crate) fn new(now: Instant) -> Timers {
-        let level = || Level {
-            occupied: 0,
-            slots: [List::default(); SLOTS],
-        };
         Timers {
             origin: now,
             elapsed: 0,
             len: 0,
-            levels: Box::new(std::array::from_fn(|_| level())),
-            due: List::default(),
+            nodes: Vec::new(),
+            free: NONE,
+            occupied: [0; LEVELS],
+            lists: vec![EMPTY; LEVELS * SLOTS + 1].into_boxed_slice(),
         }
     }
 
@@ -152,9 +139,7 @@ impl Timers {
         Entry {
             // The wheel has room for the ticks of 64 bits of nanoseconds, and one more would be its first again.
             tick: ns.div_ceil(TICK_NS).min(u64::MAX / TICK_NS),
-            place: Cell::new(Place::Nowhere),
-            prev: Cell::new(None),
-            next: Cell::new(None),
+            node: Cell::new(NONE),
             action,
             _pinned: PhantomPinned,
         }
@@ -163,9 +148,27 @@ impl Timers {
     /// # Safety
     /// The invariant of [`Entry`]: it stays where it is until it is removed or popped, and it is not inserted now.
     pub(crate) unsafe fn insert(&mut self, entry: NonNull<Entry>) {
-        self.len += 1;
         // SAFETY: alive, by the caller's promise.
-        unsafe { self.place(entry) };
+        let e = unsafe { entry.as_ref() };
+        let new = Node {
+            tick: e.tick,
+            entry,
+            prev: NONE,
+            next: NONE,
+            list: NONE,
+        };
+        let node = self.free;
+        if node == NONE {
+            e.node
+                .set(u32::try_from(self.nodes.len()).expect("fewer than 2^32 timers"));
+            self.nodes.push(new);
+        } else {
+            e.node.set(node);
+            self.free = self.nodes[node as usize].next;
+            self.nodes[node as usize] = new;
+        }
+        self.len += 1;
+        self.place(e.node.get());
     }
 
     /// Removes an entry; does nothing to one that is not inserted (any more).
@@ -174,29 +177,43 @@ impl Timers {
     /// `entry` was inserted here, if anywhere.
     pub(crate) unsafe fn remove(&mut self, entry: NonNull<Entry>) {
         // SAFETY: the caller's entry.
-        if unsafe { entry.as_ref() }.place.get() != Place::Nowhere {
-            self.len -= 1;
-            // SAFETY: inserted, so in one of our lists.
-            unsafe { self.unlink(entry) };
+        let node = unsafe { entry.as_ref() }.node.replace(NONE);
+        if node != NONE {
+            self.take_out(node);
         }
     }
 
     /// Takes out one entry whose time has come.
     pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<NonNull<Entry>> {
-        if self.due.first.is_none() {
+        if self.lists[DUE].first == NONE {
             self.advance(self.tick_of(now));
         }
-        let entry = self.due.first?;
-        self.len -= 1;
-        // SAFETY: in the list of what is due.
-        unsafe { self.unlink(entry) };
+        let node = self.lists[DUE].first;
+        let entry = self.nodes.get(node as usize)?.entry;
+        self.take_out(node);
+        // SAFETY: it had a node, so it is alive.
+        unsafe { entry.as_ref() }.node.set(NONE);
         Some(entry)
+    }
+
+    /// Has the memory fetched of those that are taken out next.
+    pub(crate) fn look_ahead(&self) {
+        let mut node = self.lists[DUE].first;
+        for _ in 0..ENTRIES_AHEAD {
+            let Some(soon) = self.nodes.get(node as usize) else {
+                return;
+            };
+            node = soon.next;
+        }
+        if let Some(soon) = self.nodes.get(node as usize) {
+            prefetch(soon.entry.as_ptr(), ENTRY_BYTES);
+        }
     }
 
     /// How long to wait until there may be something to do; `None` when there are no timers. Never longer than until the
     /// next deadline; shorter where an entry has to move down a level on the way.
     pub(crate) fn next_wait(&self, now: Instant) -> Option<Duration> {
-        if self.due.first.is_some() {
+        if self.lists[DUE].first != NONE {
             return Some(Duration::ZERO);
         }
         let (_, _, tick) = self.next_slot()?;
@@ -211,48 +228,47 @@ impl Timers {
         u64::try_from(ns).unwrap_or(u64::MAX) / TICK_NS
     }
 
-    /// Puts an entry where its tick belongs, seen from `elapsed`.
-    ///
-    /// # Safety
-    /// Alive, and in no list.
-    unsafe fn place(&mut self, entry: NonNull<Entry>) {
-        // SAFETY: the caller's promise.
-        let e = unsafe { entry.as_ref() };
-        if e.tick <= self.elapsed {
-            e.place.set(Place::Due);
-            // SAFETY: the caller's promise, and the invariant of `Entry`.
-            unsafe { self.due.push_back(entry) };
-            return;
+    /// Puts a node, which is in no list, where its tick belongs, seen from `elapsed`.
+    fn place(&mut self, node: u32) {
+        let tick = self.nodes[node as usize].tick;
+        let mut list = DUE;
+        if tick > self.elapsed {
+            let differing = 63 - (tick ^ self.elapsed).leading_zeros();
+            let level = (differing / SLOT_BITS).min(u32::try_from(LEVELS - 1).expect("8 levels"));
+            let slot = (tick >> (SLOT_BITS * level)) & (SLOTS as u64 - 1);
+            self.occupied[level as usize] |= 1 << slot;
+            list = level as usize * SLOTS + usize::try_from(slot).expect("64 slots");
         }
-        let differing = 63 - (e.tick ^ self.elapsed).leading_zeros();
-        let level = (differing / SLOT_BITS).min(u32::try_from(LEVELS - 1).expect("8 levels"));
-        let slot = (e.tick >> (SLOT_BITS * level)) & (SLOTS as u64 - 1);
-        let wheel = &mut self.levels[level as usize];
-        wheel.occupied |= 1 << slot;
-        let slot = u8::try_from(slot).expect("64 slots");
-        let level = u8::try_from(level).expect("8 levels");
-        e.place.set(Place::Slot { level, slot });
-        // SAFETY: the caller's promise, and the invariant of `Entry`.
-        unsafe { wheel.slots[usize::from(slot)].push_back(entry) };
+        let last = std::mem::replace(&mut self.lists[list].last, node);
+        match self.nodes.get_mut(last as usize) {
+            Some(last) => last.next = node,
+            None => self.lists[list].first = node,
+        }
+        let placed = &mut self.nodes[node as usize];
+        (placed.prev, placed.next) = (last, NONE);
+        placed.list = u32::try_from(list).expect("513 lists");
     }
 
-    /// # Safety
-    /// In one of our lists.
-    unsafe fn unlink(&mut self, entry: NonNull<Entry>) {
-        // SAFETY: in a list, so alive.
-        match unsafe { entry.as_ref() }.place.replace(Place::Nowhere) {
-            Place::Slot { level, slot } => {
-                let level = &mut self.levels[usize::from(level)];
-                let list = &mut level.slots[usize::from(slot)];
-                // SAFETY: its place says that it is in this list.
-                unsafe { list.remove(entry) };
-                if list.first.is_none() {
-                    level.occupied &= !(1 << slot);
-                }
-            }
-            // SAFETY: as above.
-            Place::Due => unsafe { self.due.remove(entry) },
-            Place::Nowhere => unreachable!("an entry in a list has a place"),
+    /// Takes a node out of its list, and frees it.
+    fn take_out(&mut self, node: u32) {
+        let Node { prev, next, list, .. } = self.nodes[node as usize];
+        let list = list as usize;
+        match self.nodes.get_mut(prev as usize) {
+            Some(prev) => prev.next = next,
+            None => self.lists[list].first = next,
+        }
+        match self.nodes.get_mut(next as usize) {
+            Some(next) => next.prev = prev,
+            None => self.lists[list].last = prev,
+        }
+        if list != DUE && self.lists[list].first == NONE {
+            self.occupied[list / SLOTS] &= !(1 << (list % SLOTS));
+        }
+        self.nodes[node as usize].next = std::mem::replace(&mut self.free, node);
+        self.len -= 1;
+        if self.len == 0 && self.nodes.capacity() > MAX_EMPTY {
+            self.free = NONE;
+            self.nodes = Vec::new();
         }
     }
 
@@ -260,25 +276,24 @@ impl Timers {
     ///
     /// What lies at a level lies within the present slot of the level above, so the lowest level in use has it.
     fn next_slot(&self) -> Option<(usize, usize, u64)> {
-        let (level, wheel) = self.levels.iter().enumerate().find(|(_, wheel)| wheel.occupied != 0)?;
-        let slot = wheel.occupied.trailing_zeros() as usize;
+        let (level, occupied) = self.occupied.iter().enumerate().find(|(_, occupied)| **occupied != 0)?;
+        let slot = occupied.trailing_zeros() as usize;
         let shift = SLOT_BITS * u32::try_from(level).expect("8 levels");
         let above = self.elapsed.checked_shr(shift + SLOT_BITS).unwrap_or(0);
         let start = above.checked_shl(shift + SLOT_BITS).unwrap_or(0) + ((slot as u64) << shift);
         Some((level, slot, start))
     }
 
-    /// Moves everything with a tick of at most `now` to `due`, and lets time pass up to there.
+    /// Moves everything with a tick of at most `now` to [`DUE`], and lets time pass up to there.
     fn advance(&mut self, now: u64) {
         while let Some((level, slot, start)) = self.next_slot().filter(|&(_, _, start)| start <= now) {
             self.elapsed = start;
-            self.levels[level].occupied &= !(1 << slot);
-            let mut cursor = std::mem::take(&mut self.levels[level].slots[slot]).first;
-            while let Some(entry) = cursor {
-                // SAFETY: it was in the slot's list, so alive.
-                cursor = unsafe { entry.as_ref() }.next.get();
-                // SAFETY: alive, and in no list any more.
-                unsafe { self.place(entry) };
+            self.occupied[level] &= !(1 << slot);
+            let mut cursor = std::mem::replace(&mut self.lists[level * SLOTS + slot], EMPTY).first;
+            while let Some(node) = self.nodes.get(cursor as usize) {
+                let next = node.next;
+                self.place(cursor);
+                cursor = next;
             }
         }
         self.elapsed = self.elapsed.max(now);
@@ -423,5 +438,20 @@ mod tests {
             unsafe { f.timers.remove(entry) };
         }
         assert!(f.timers.is_empty());
+    }
+
+    #[test]
+    fn what_a_burst_has_left_is_given_back() {
+        let mut f = Fixture::new();
+        let burst = 2 * MAX_EMPTY;
+        for _ in 0..burst {
+            f.insert(1);
+        }
+        assert!(f.timers.nodes.capacity() >= burst);
+        assert_eq!(f.expired(TICK_NS), burst);
+        assert_eq!(f.timers.nodes.capacity(), 0);
+        // And it goes on from there.
+        f.insert(1 << 20);
+        assert_eq!(f.expired(1 << 21), 1);
     }
 }

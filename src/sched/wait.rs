@@ -29,24 +29,26 @@ impl Worker {
     #[inline(always)]
     pub(crate) fn yield_now(&self, fiber: FiberRef) {
         no_suspend::check();
+        let is_shallow = &fiber.block().is_shallow;
+        is_shallow.set(true);
         self.ready(fiber);
-        self.suspend(fiber, None);
+        self.suspend(fiber);
+        is_shallow.set(false);
     }
 
-    /// Suspends the running fiber until somebody calls [`ready`](Worker::ready) for it. `then` runs once it is fully saved,
-    /// on another stack; it must not block or panic.
+    /// Suspends the running fiber until somebody calls [`ready`](Worker::ready) for it, or has done so already.
     #[inline(always)]
-    pub(crate) fn suspend(&self, fiber: FiberRef, then: Option<&mut dyn FnMut()>) {
+    pub(crate) fn suspend(&self, fiber: FiberRef) {
         if slots::any() {
-            return self.suspend_with_slots(fiber, then);
+            return self.suspend_with_slots(fiber);
         }
-        self.leave(&fiber.block().context, then);
+        self.leave(&fiber.block().context, None);
     }
 
     #[cold]
     #[inline(never)]
-    fn suspend_with_slots(&self, fiber: FiberRef, mut then: Option<&mut dyn FnMut()>) {
-        slots::around(&mut || self.leave(&fiber.block().context, then.take()));
+    fn suspend_with_slots(&self, fiber: FiberRef) {
+        slots::around(&mut || self.leave(&fiber.block().context, None));
     }
 
     /// Suspends the running fiber until `deadline` has passed; `None` is never. It ends early when the fiber is cancelled.
@@ -62,7 +64,7 @@ impl Worker {
             self.ready(fiber);
             true
         };
-        self.with_end(fiber, deadline, &end, || self.suspend(fiber, None));
+        self.with_end(fiber, deadline, &end, || self.suspend(fiber));
         self.checkpoint(fiber);
     }
 
@@ -179,7 +181,7 @@ impl Worker {
             }
             pending
         };
-        let cut = self.with_end(fiber, deadline, &cancel, || self.suspend(fiber, None));
+        let cut = self.with_end(fiber, deadline, &cancel, || self.suspend(fiber));
         // To unwind would free what the reactor still has.
         let abort = AbortOnUnwind::arm();
         let outcome = op

@@ -474,10 +474,14 @@ impl Worker {
             return;
         }
         let now = Instant::now();
-        loop {
-            let Some(entry) = self.timers.borrow_mut().pop_expired(now) else {
+        // As many as can run before the next look at the timers: the frames of more would be out of the cache by then.
+        for _ in 0..BUDGET {
+            let mut timers = self.timers.borrow_mut();
+            let Some(entry) = timers.pop_expired(now) else {
                 return;
             };
+            timers.look_ahead();
+            drop(timers);
             // SAFETY: just popped; its fiber is suspended within `with_deadline`, so the entry and its action are alive.
             let action = unsafe { entry.as_ref() }.action();
             // SAFETY: as above; nobody else refers to the action while the fiber is suspended.

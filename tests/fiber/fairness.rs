@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kapok::net::{TcpListener, TcpStream};
 use kapok::sync::Baton;
@@ -41,6 +41,24 @@ fn yielders_do_not_starve_timers() {
             });
         }
     }
+}
+
+/// More than are woken between two looks at the timers.
+#[test]
+fn yielders_do_not_starve_many_timers_of_one_time() {
+    run(|| {
+        beside_yielders(300, || {
+            let until = Instant::now() + Duration::from_millis(10);
+            let sleep = || {
+                spawn_local(move || {
+                    fiber::sleep_until(until);
+                    assert!(Instant::now() >= until);
+                })
+            };
+            let sleepers: Vec<_> = (0..2_000).map(|_| sleep()).collect();
+            sleepers.into_iter().for_each(|fiber| fiber.join().unwrap());
+        });
+    });
 }
 
 #[test]

@@ -1,16 +1,17 @@
-//! Stackful: Kapok, with one worker, on its default engine and on `ucontext`; may, with one worker.
+//! Stackful: Kapok, with one worker, on its default engine, on `asm` and on `ucontext`; may, with one worker.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use ::kapok::Engine;
 
-use crate::contexts::ucontext;
+use crate::contexts::{asm, ucontext};
 use crate::work::{Figure, Measure, Sleeping, resident_bytes, timed};
 
 pub(crate) fn measure(peer: &str, work: &str) -> Option<Measure> {
     match peer {
         "kapok" => kapok(work),
+        "kapok-asm" if asm().is_some() => kapok_asm(work),
         "kapok-ucontext" => kapok_ucontext(work),
         "may" => may(work),
         _ => None,
@@ -134,6 +135,15 @@ fn spawn_may<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> ::may
 works!(
     kapok,
     |f| in_runtime(Engine::available()[0], f),
+    ::kapok::spawn,
+    ::kapok::fiber::yield_now,
+    ::kapok::fiber::sleep,
+    ::kapok::sync::mpsc::channel,
+    ::kapok::sync::Mutex<u32>
+);
+works!(
+    kapok_asm,
+    |f| in_runtime(asm().expect("as before"), f),
     ::kapok::spawn,
     ::kapok::fiber::yield_now,
     ::kapok::fiber::sleep,

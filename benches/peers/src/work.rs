@@ -68,6 +68,7 @@ pub(crate) const BASE: &str = "kapok";
 
 pub(crate) const PEERS: &[Peer] = &[
     here("kapok", |work| find("kapok", work)),
+    here("kapok-asm", |work| find("kapok-asm", work)),
     here("kapok-ucontext", |work| find("kapok-ucontext", work)),
     here("tokio", |work| find("tokio", work)),
     here("tokio-multi", |work| find("tokio-multi", work)),
