@@ -45,15 +45,12 @@
 //! [`Metadata`], [`Permissions`], [`FileType`] and [`FileTimes`] are std's own types, so that they go to and come from code that
 //! knows nothing of fibers. A ring could ask for metadata (`IORING_OP_STATX`), but std's type cannot be made of its answer; and
 //! it would be no faster, for the kernel gives that to a thread, too.
-//!
-//! # What is not here
-//! Locks on files (`File::lock`), which are newer than the oldest Rust that Kapok supports: call
-//! [`std::fs::File`]'s in [`blocking`](crate::blocking()).
 
 #![allow(unsafe_code, reason = "lends buffers and paths to operations by address")]
 
 mod dir;
 mod file;
+mod lock;
 mod open;
 #[cfg(all(test, kapok_io_uring))]
 mod tests;
@@ -68,6 +65,7 @@ pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 
 pub use dir::{DirBuilder, DirEntry, ReadDir};
 pub use file::File;
+pub use lock::TryLockError;
 pub use open::OpenOptions;
 
 use crate::blocking;
