@@ -243,7 +243,7 @@ fn no_permit_is_lost_or_doubled() {
                     let _quiet = quiet;
                     let mut random = Random::new(seed ^ (workers as u64) << 32);
                     for _ in 0..80 {
-                        let n = 1 + usize::try_from(random.below(3)).unwrap();
+                        let n = 1 + random.below(3);
                         let nap = random.micros_below(200);
                         let permit = match random.below(3) {
                             0 => semaphore.acquire_many(n).ok(),
