@@ -6,24 +6,29 @@
 //! redis-benchmark -q -t set,get,incr -P 16
 //! ```
 //!
-//! Read `session.rs` first. Strings only, kept in memory and lost at the end; `redis-cli COMMAND LIST` tells what it knows.
+//! Read `session.rs` first. Strings only, kept in memory, and in a file with `--appendonly`; `redis-cli COMMAND LIST` tells what it
+//! knows.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod aof;
 mod commands;
 mod glob;
+mod replay;
 mod reply;
 mod request;
 mod session;
 mod store;
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use aof::{Fsync, Log};
 use clap::Parser;
 use common::server::Connections;
 use common::{RuntimeOptions, seconds};
@@ -45,6 +50,15 @@ struct Options {
     /// Connections at a time; further ones are closed
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_connections: usize,
+    /// Password that clients have to give with AUTH
+    #[arg(long, value_name = "PASSWORD")]
+    requirepass: Option<String>,
+    /// File that keeps all changes: it is read at the start, and written before the answers
+    #[arg(long, value_name = "FILE")]
+    appendonly: Option<PathBuf>,
+    /// When the disk is to have what was written to that file
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Fsync::Everysec)]
+    appendfsync: Fsync,
     /// Seconds that a client may stay quiet; 0 is without limit
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     idle_timeout: Duration,
@@ -62,6 +76,7 @@ struct Options {
 struct Server {
     store: Store,
     limits: Limits,
+    password: Option<String>,
     idle_timeout: Duration,
     write_timeout: Duration,
     begun: Instant,
@@ -78,23 +93,31 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes; then what has been asked already is still answered.
 fn serve(options: &Options) -> io::Result<()> {
-    let listening = common::server::Server::bind(&options.listen, "", options.max_connections)?;
     let server = Arc::new(Server {
         store: Store::new(),
         limits: Limits {
             argument: options.max_value,
             request: options.max_request,
         },
+        password: options.requirepass.clone(),
         idle_timeout: options.idle_timeout,
         write_timeout: options.write_timeout,
         begun: Instant::now(),
         clients: AtomicU64::new(0),
         commands: AtomicU64::new(0),
     });
+    let mut in_background = Vec::new();
+    if let Some(path) = &options.appendonly {
+        let length = replay::replay(&server, path)?;
+        let log = Arc::new(Log::open(path, length, options.appendfsync)?);
+        server.store.record_in(&log);
+        in_background.push(kapok::spawn(move || log.keep()));
+    }
+    let listening = common::server::Server::bind(&options.listen, "", options.max_connections)?;
     let (swept, theirs) = (Arc::clone(&server), Arc::clone(&server));
-    let sweeper = kapok::spawn(move || swept.store.sweep());
+    in_background.push(kapok::spawn(move || swept.store.sweep()));
     let session = move |connection: &common::server::Connection| session::serve(&theirs, connection);
     let served = listening.serve(options.grace, session, Connections::end_input);
-    sweeper.cancel();
-    served
+    in_background.iter().for_each(kapok::fiber::JoinHandle::cancel);
+    served.and_then(|()| server.store.log().map_or(Ok(()), Log::close))
 }

@@ -1,47 +1,61 @@
 //! One client's life: its requests come in batches, and the answers to a batch leave in one write.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use crate::common::limit;
-use crate::common::server::{Connection, Connections};
+use crate::common::server::Connection;
 use crate::reply::Replies;
 use crate::request::Parser;
+use crate::store::{self, Time};
 use crate::{Server, commands};
 
 /// How much is read at a time, and what an idle connection keeps.
 const ROOM: usize = 16 * 1024;
 /// How much of answers may pile up before they are written, though more requests are there.
 const ENOUGH: usize = 256 * 1024;
+
 /// What commands know of who has sent them.
 pub(crate) struct Session<'s> {
     pub(crate) server: &'s Server,
-    pub(crate) connections: &'s Connections,
-    pub(crate) peer: SocketAddr,
-    pub(crate) id: u64,
+    /// `None` while the append-only file is replayed.
+    pub(crate) client: Option<&'s Connection>,
+    /// Whether it has given the password, if one is required.
+    pub(crate) is_known: bool,
     pub(crate) name: Vec<u8>,
     pub(crate) replies: Replies,
     /// When the batch has come.
-    pub(crate) now: Instant,
+    pub(crate) now: Time,
+    /// Whether something was changed since answers were written.
+    pub(crate) has_changed: bool,
     /// Whether it is to be closed after the answers.
     pub(crate) has_quit: bool,
+}
+
+impl<'s> Session<'s> {
+    pub(crate) fn new(server: &'s Server, client: Option<&'s Connection>) -> Session<'s> {
+        Session {
+            server,
+            client,
+            is_known: client.is_none() || server.password.is_none(),
+            name: Vec::new(),
+            replies: Replies::default(),
+            now: store::now(),
+            has_changed: false,
+            has_quit: false,
+        }
+    }
+
+    pub(crate) fn id(&self) -> i64 {
+        self.client
+            .map_or(0, |client| i64::try_from(client.id).unwrap_or(i64::MAX))
+    }
 }
 
 /// Serves one client until it leaves.
 pub(crate) fn serve(server: &Server, connection: &Connection) {
     server.clients.fetch_add(1, Ordering::Relaxed);
-    let mut session = Session {
-        server,
-        connections: connection,
-        peer: connection.peer,
-        id: connection.id,
-        name: Vec::new(),
-        replies: Replies::default(),
-        now: Instant::now(),
-        has_quit: false,
-    };
+    let mut session = Session::new(server, Some(connection));
     match converse(&mut session, connection) {
         Ok(()) => connection.part(),
         Err(error) => log::debug!("client {}: {error}", connection.id),
@@ -64,7 +78,7 @@ fn converse(session: &mut Session<'_>, connection: &Connection) -> io::Result<()
             Err(error) => return Err(error),
         };
         end += count;
-        session.now = Instant::now();
+        session.now = store::now();
         let used = answer_all(session, &mut parser, &input[..end], stream)?;
         flush(session, stream)?;
         input.copy_within(used..end, 0);
@@ -113,6 +127,13 @@ fn answer_all(
 
 fn flush(session: &mut Session<'_>, mut stream: impl Write) -> io::Result<()> {
     if !session.replies.bytes.is_empty() {
+        if let Some(log) = session.server.store.log() {
+            // Where it cannot be written, those who only look are answered all the same.
+            if session.has_changed || log.trouble().is_none() {
+                log.commit()?;
+            }
+        }
+        session.has_changed = false;
         stream.write_all(&session.replies.bytes)?;
         session.replies.bytes.clear();
         session.replies.bytes.shrink_to(4 * ROOM);

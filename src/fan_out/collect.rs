@@ -60,23 +60,7 @@ where
     T: Send,
     E: Send,
 {
-    let results = scope(|s| {
-        let (count, tasks) = start(s, all);
-        let mut error = None;
-        let values = in_order(
-            count,
-            tasks.map_while(|(number, result)| match result {
-                Ok(value) => Some((number, value)),
-                Err(first) => {
-                    s.cancel();
-                    error = Some(first);
-                    None
-                }
-            }),
-        );
-        error.map_or(values.map(Ok), |error| Some(Err(error)))
-    });
-    results.unwrap_or_else(|| cut_short())
+    all_until(all, |_, result| result)
 }
 
 /// Calls all of them, each in a fiber, and gives the values of the `n` that return first, in the order in which they do, each
@@ -174,23 +158,14 @@ where
     T: Send,
     E: Send,
 {
-    let results = scope(|s| {
-        let (count, tasks) = start(s, all);
-        let mut success = None;
-        let errors = in_order(
-            count,
-            tasks.map_while(|(number, result)| match result {
-                Err(error) => Some((number, error)),
-                Ok(value) => {
-                    s.cancel();
-                    success = Some((number, value));
-                    None
-                }
-            }),
-        );
-        success.map_or(errors.map(Err), |success| Some(Ok(success)))
+    let failed = all_until(all, |number, result| match result {
+        Ok(value) => Err((number, value)),
+        Err(error) => Ok(error),
     });
-    results.unwrap_or_else(|| cut_short())
+    match failed {
+        Ok(errors) => Err(errors),
+        Err(success) => Ok(success),
+    }
 }
 
 /// Calls all of them, each in a fiber, and `each` with every value and its place, here, in the order in which they come. As
@@ -221,6 +196,34 @@ where
     if !complete {
         cut_short();
     }
+}
+
+/// What all results are turned into, in order; or the first error that one is turned into, and the others are cancelled.
+fn all_until<F, R, T, E>(
+    all: impl IntoIterator<Item = F>,
+    mut turn: impl FnMut(usize, R) -> Result<T, E>,
+) -> Result<Vec<T>, E>
+where
+    F: FnOnce() -> R + Send,
+    R: Send,
+{
+    let results = scope(|s| {
+        let (count, tasks) = start(s, all);
+        let mut end = None;
+        let values = in_order(
+            count,
+            tasks.map_while(|(number, result)| match turn(number, result) {
+                Ok(value) => Some((number, value)),
+                Err(first) => {
+                    s.cancel();
+                    end = Some(first);
+                    None
+                }
+            }),
+        );
+        end.map_or(values.map(Ok), |end| Some(Err(end)))
+    });
+    results.unwrap_or_else(|| cut_short())
 }
 
 /// Starts all of them, and tells how many there are.

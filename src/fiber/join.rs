@@ -72,7 +72,7 @@ impl<T> JoinHandle<T> {
 
     /// The result of a fiber that has ended; `None` if it has not, or the result was taken.
     pub(super) fn take_result(&mut self) -> Option<super::Result<T>> {
-        if !self.is_finished() {
+        if !self.has_ended() {
             return None;
         }
         // SAFETY: it has ended, and we are the handle.
@@ -99,9 +99,13 @@ impl<T> JoinHandle<T> {
         sched::cancel(Arc::clone(&self.packet).into_task());
     }
 
-    /// Whether the fiber has ended. Never waits.
+    /// Whether the fiber has ended. Never waits; a fiber that asks again and again lets others run now and then.
     #[must_use]
     pub fn is_finished(&self) -> bool {
+        self.has_ended() || Worker::looked_in_vain()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
         self.packet.ended().try_wait()
     }
 }

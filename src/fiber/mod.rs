@@ -155,6 +155,12 @@ pub fn sleep(duration: Duration) {
     });
 }
 
+/// Suspends the fiber for at least so many milliseconds. As [`std::thread::sleep_ms`].
+#[deprecated(note = "replaced by sleep")]
+pub fn sleep_ms(ms: u32) {
+    sleep(Duration::from_millis(ms.into()));
+}
+
 /// Suspends the fiber until `deadline` has passed. As [`std::thread::sleep_until`].
 pub fn sleep_until(deadline: Instant) {
     Worker::with_fiber(|here| match here {
@@ -179,6 +185,12 @@ pub fn park() {
         token.wait();
         token.reset();
     });
+}
+
+/// As [`park_timeout`]. As [`std::thread::park_timeout_ms`].
+#[deprecated(note = "replaced by park_timeout")]
+pub fn park_timeout_ms(ms: u32) {
+    park_timeout(Duration::from_millis(ms.into()));
 }
 
 /// As [`park`], at most for `timeout`. As [`std::thread::park_timeout`].

@@ -466,7 +466,7 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.fiber.cancel();
     }
 
-    /// Whether the fiber has ended. Never waits.
+    /// Whether the fiber has ended. Never waits; a fiber that asks again and again lets others run now and then.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.fiber.is_finished()

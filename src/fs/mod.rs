@@ -45,15 +45,12 @@
 //! [`Metadata`], [`Permissions`], [`FileType`] and [`FileTimes`] are std's own types, so that they go to and come from code that
 //! knows nothing of fibers. A ring could ask for metadata (`IORING_OP_STATX`), but std's type cannot be made of its answer; and
 //! it would be no faster, for the kernel gives that to a thread, too.
-//!
-//! # What is not here
-//! Locks on files (`File::lock`), which are newer than the oldest Rust that Kapok supports: call
-//! [`std::fs::File`]'s in [`blocking`](crate::blocking()).
 
 #![allow(unsafe_code, reason = "lends buffers and paths to operations by address")]
 
 mod dir;
 mod file;
+mod lock;
 mod open;
 #[cfg(all(test, kapok_io_uring))]
 mod tests;
@@ -61,6 +58,7 @@ mod transfer;
 mod way;
 
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
@@ -68,6 +66,7 @@ pub use std::fs::{FileTimes, FileType, Metadata, Permissions};
 
 pub use dir::{DirBuilder, DirEntry, ReadDir};
 pub use file::File;
+pub use lock::TryLockError;
 pub use open::OpenOptions;
 
 use crate::blocking;
@@ -271,6 +270,15 @@ pub fn symlink<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Resu
     with_paths(original, link, |original, link| FileOp::Symlink { original, link })
 }
 
+/// As [`symlink`]. As [`std::fs::soft_link`].
+///
+/// # Errors
+/// As [`symlink`].
+#[deprecated(note = "replaced with symlink")]
+pub fn soft_link<P: AsRef<Path>, Q: AsRef<Path>>(original: P, link: Q) -> io::Result<()> {
+    symlink(original, link)
+}
+
 /// Where a symbolic link leads. As [`std::fs::read_link`].
 ///
 /// # Errors
@@ -287,6 +295,33 @@ pub fn read_link<P: AsRef<Path>>(path: P) -> io::Result<PathBuf> {
 pub fn set_permissions<P: AsRef<Path>>(path: P, permissions: Permissions) -> io::Result<()> {
     let path = path.as_ref();
     blocking(|| std::fs::set_permissions(path, permissions))
+}
+
+/// Whose a file is; `None` leaves it as it is. As [`std::os::unix::fs::chown`].
+///
+/// # Errors
+/// Those of `chown(2)`.
+pub fn chown<P: AsRef<Path>>(path: P, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let path = path.as_ref();
+    blocking(|| std::os::unix::fs::chown(path, uid, gid))
+}
+
+/// As [`chown`], of a symbolic link itself. As [`std::os::unix::fs::lchown`].
+///
+/// # Errors
+/// Those of `lchown(2)`.
+pub fn lchown<P: AsRef<Path>>(path: P, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let path = path.as_ref();
+    blocking(|| std::os::unix::fs::lchown(path, uid, gid))
+}
+
+/// As [`chown`], of an open file. As [`std::os::unix::fs::fchown`].
+///
+/// # Errors
+/// Those of `fchown(2)`.
+pub fn fchown<F: AsFd>(file: F, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+    let file = file.as_fd();
+    blocking(|| std::os::unix::fs::fchown(file, uid, gid))
 }
 
 /// Does something with two paths through the ring.

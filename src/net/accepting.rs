@@ -153,6 +153,9 @@ macro_rules! incoming {
         #[derive(Debug)]
         pub struct IntoIncoming($listener);
 
+        impl std::iter::FusedIterator for Incoming<'_> {}
+        impl std::iter::FusedIterator for IntoIncoming {}
+
         impl Iterator for IntoIncoming {
             type Item = io::Result<$stream>;
 

@@ -123,6 +123,26 @@ impl TcpListener {
     any_socket!(TcpListener);
     ttl!();
 
+    /// `IPV6_V6ONLY`, which has no effect any more on a listener that listens.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    #[deprecated(note = "this option can only be set before the socket is bound")]
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        let value = libc::c_int::from(only_v6);
+        socket::set_option(self.0.raw(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &value)
+    }
+
+    /// The value of `IPV6_V6ONLY`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    #[deprecated(note = "this option can only be set before the socket is bound")]
+    pub fn only_v6(&self) -> io::Result<bool> {
+        let value: libc::c_int = socket::get_option(self.0.raw(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY)?;
+        Ok(value != 0)
+    }
+
     /// Waits for a connection, and takes it.
     ///
     /// # Errors

@@ -226,6 +226,18 @@ impl Worker {
         }
     }
 
+    /// After a look that has found nothing. A fiber that looks again and again, without ever waiting, lets others run now and
+    /// then: it may be one of them that it looks for. No suspension point. Gives false, which is what was found.
+    #[cold]
+    pub(crate) fn looked_in_vain() -> bool {
+        Worker::with_fiber(|here| {
+            if let Some((worker, fiber)) = here {
+                worker.count_unsuspended(fiber);
+            }
+        });
+        false
+    }
+
     /// As [`count_unsuspended`](Worker::count_unsuspended), for those who may not be suspended: true when they should end.
     #[cfg(feature = "futures-io")]
     pub(crate) fn ends_streak(&self) -> bool {

@@ -23,10 +23,10 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::queue::{Place, Queue, Waited, checkpoint};
+use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint};
 
 pub use std::sync::mpsc::SendError;
 
@@ -53,7 +53,7 @@ pub fn channel<T: Clone>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     });
     let receiver = Receiver {
         shared: Arc::clone(&shared),
-        next: 0,
+        next: AtomicU64::new(0),
     };
     (Sender(shared), receiver)
 }
@@ -64,7 +64,7 @@ struct Shared<T> {
     senders: AtomicUsize,
 }
 
-struct State<T> {
+pub(super) struct State<T> {
     /// The last messages: those with the numbers up to `sent`.
     kept: VecDeque<Arc<T>>,
     sent: u64,
@@ -78,8 +78,8 @@ pub struct Sender<T>(Arc<Shared<T>>);
 /// One that gets all messages that are sent from when it was made. A clone goes on from the same message.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
-    /// The number of the message that is next.
-    next: u64,
+    /// The number of the message that is next. Touched under the queue's lock: a `select!` has the receiver shared.
+    next: AtomicU64,
 }
 
 /// Why a receiver has not received.
@@ -134,7 +134,7 @@ impl<T> Sender<T> {
         line.receivers += 1;
         Receiver {
             shared: Arc::clone(&self.0),
-            next: line.sent,
+            next: AtomicU64::new(line.sent),
         }
     }
 
@@ -155,7 +155,7 @@ impl<T: Clone> Receiver<T> {
     /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
     pub fn recv(&mut self) -> Result<T, RecvError> {
         checkpoint();
-        self.recv_until(None)
+        self.receive(Some(None))
     }
 
     /// As [`recv`](Receiver::recv), but waits no longer than `timeout`.
@@ -168,7 +168,7 @@ impl<T: Clone> Receiver<T> {
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T, RecvError> {
         checkpoint();
         // Further away than the clock can tell is for ever.
-        self.recv_until(Instant::now().checked_add(timeout))
+        self.receive(Some(Instant::now().checked_add(timeout)))
     }
 
     /// Receives the next message if there is one.
@@ -176,35 +176,60 @@ impl<T: Clone> Receiver<T> {
     /// # Errors
     /// As [`recv`](Receiver::recv); [`RecvError::Empty`] if there is none.
     pub fn try_recv(&mut self) -> Result<T, RecvError> {
-        self.recv_until(Some(Instant::now()))
+        self.receive(None)
     }
 
-    fn recv_until(&mut self, deadline: Option<Instant>) -> Result<T, RecvError> {
+    /// Receives; waits until then, if it is to wait, and for ever if that is not limited.
+    pub(super) fn receive(&self, wait_until: Option<Option<Instant>>) -> Result<T, RecvError> {
         loop {
             let line = self.shared.queue.lock();
-            let oldest = line.sent - line.kept.len() as u64;
-            if self.next < oldest {
-                let lost = oldest - self.next;
-                self.next = oldest;
-                return Err(RecvError::Lagged(lost));
+            match self.look(&line) {
+                Ok(message) => {
+                    drop(line);
+                    // A program's code, so not under the lock.
+                    return Ok(Arc::unwrap_or_clone(message));
+                }
+                Err(RecvError::Empty) => {}
+                Err(error) => return Err(error),
             }
-            let place = usize::try_from(self.next - oldest).expect("no more than are kept");
-            if let Some(message) = line.kept.get(place).cloned() {
-                drop(line);
-                self.next += 1;
-                // A program's code, so not under the lock.
-                return Ok(Arc::unwrap_or_clone(message));
-            }
-            if line.no_senders {
-                return Err(RecvError::Closed);
-            }
+            let deadline = wait_until.ok_or(RecvError::Empty)?;
             match line.wait(0, Place::Back, (), deadline, || (), |_| ()) {
                 Waited::Called(()) => {}
                 Waited::TimedOut(..) => return Err(RecvError::Empty),
             }
         }
     }
+
+    /// The next message, if it is there, which is then received.
+    fn look(&self, line: &Line<'_, T>) -> Result<Arc<T>, RecvError> {
+        let next = self.next.load(Ordering::Relaxed);
+        let oldest = line.sent - line.kept.len() as u64;
+        if next < oldest {
+            self.next.store(oldest, Ordering::Relaxed);
+            return Err(RecvError::Lagged(oldest - next));
+        }
+        let place = usize::try_from(next - oldest).expect("no more than are kept");
+        match line.kept.get(place) {
+            Some(message) => {
+                self.next.store(next + 1, Ordering::Relaxed);
+                Ok(Arc::clone(message))
+            }
+            None if line.no_senders => Err(RecvError::Closed),
+            None => Err(RecvError::Empty),
+        }
+    }
+
+    /// Joins the line as one of several; `None` if there is something to receive.
+    pub(super) fn enlist(&self, choice: &Arc<Choice>, which: usize) -> Option<Waiting<'_, T>> {
+        let line = self.shared.queue.lock();
+        let waits = self.next.load(Ordering::Relaxed) == line.sent && !line.no_senders;
+        waits.then(|| line.enlist(0, (), choice, which))
+    }
 }
+
+type Line<'a, T> = Locked<'a, State<T>, ()>;
+/// A receiver that waits as one of several.
+pub(super) type Waiting<'a, T> = Enlisted<'a, State<T>, (), 1>;
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
@@ -215,10 +240,13 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Receiver<T> {
-        self.shared.queue.lock().receivers += 1;
+        let mut line = self.shared.queue.lock();
+        line.receivers += 1;
+        let next = self.next.load(Ordering::Relaxed);
+        drop(line);
         Receiver {
             shared: Arc::clone(&self.shared),
-            next: self.next,
+            next: AtomicU64::new(next),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Something that is the case or not, and those who wait until it is.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::queue::{Place, Queue, Waited, checkpoint};
+use super::queue::{Choice, Enlisted, Place, Queue, Waited, checkpoint};
 
 /// A flag that any number of fibers and threads can wait for. It stays set until [`reset`](Event::reset).
 ///
@@ -90,7 +91,16 @@ impl Event {
             Waited::TimedOut(..) => false,
         }
     }
+
+    /// Joins the line as one of several; `None` if it is set.
+    pub(super) fn enlist(&self, choice: &Arc<Choice>, which: usize) -> Option<Waiting<'_>> {
+        let line = self.line.lock();
+        (!self.is_set()).then(|| line.enlist(0, (), choice, which))
+    }
 }
+
+/// Who waits as one of several.
+pub(super) type Waiting<'a> = Enlisted<'a, (), (), 1>;
 
 impl Default for Event {
     fn default() -> Event {

@@ -94,7 +94,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     /// function that needs the same value waits for ever.
     #[inline]
     pub fn force(this: &LazyLock<T, F>) -> &T {
-        if !this.once.is_completed() {
+        if !this.once.is_complete() {
             this.make();
         }
         LazyLock::get(this).expect("it was made")
@@ -129,7 +129,7 @@ impl<T, F> LazyLock<T, F> {
     /// The value, if it has been made. Never waits.
     #[inline]
     pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
-        if !this.once.is_completed() {
+        if !this.once.is_complete() {
             return None;
         }
         // SAFETY: complete, so nobody changes it.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::{Flag, Held};
 use super::raw_mutex::RawMutex;
+use crate::sched::Worker;
 
 /// As [`std::sync::Mutex`], for fibers and threads: whoever has to wait for it suspends its fiber, or blocks its thread.
 ///
@@ -165,6 +166,7 @@ impl<T: ?Sized> Mutex<T> {
         if self.raw.try_lock() {
             Ok(self.guard()?)
         } else {
+            Worker::looked_in_vain();
             Err(TryLockError::WouldBlock)
         }
     }

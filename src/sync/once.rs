@@ -84,7 +84,7 @@ impl Once {
     where
         F: FnOnce(),
     {
-        if !self.is_completed() {
+        if !self.is_complete() {
             self.call(false, true, |_| f());
         }
     }
@@ -98,14 +98,20 @@ impl Once {
     where
         F: FnOnce(&OnceState),
     {
-        if !self.is_completed() {
+        if !self.is_complete() {
             self.call(true, true, f);
         }
     }
 
-    /// Whether something was called, and has returned.
+    /// Whether something was called, and has returned. Never waits; a fiber that asks again and again lets others run now and
+    /// then.
     #[inline]
     pub fn is_completed(&self) -> bool {
+        self.is_complete() || Worker::looked_in_vain()
+    }
+
+    #[inline]
+    pub(super) fn is_complete(&self) -> bool {
         self.state.load(Ordering::Acquire) == COMPLETE
     }
 
@@ -114,7 +120,7 @@ impl Once {
     /// # Panics
     /// If it panics. Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
     pub fn wait(&self) {
-        if !self.is_completed() {
+        if !self.is_complete() {
             self.wait_until_complete(false);
         }
     }
@@ -124,7 +130,7 @@ impl Once {
     /// # Panics
     /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
     pub fn wait_force(&self) {
-        if !self.is_completed() {
+        if !self.is_complete() {
             self.wait_until_complete(true);
         }
     }

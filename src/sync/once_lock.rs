@@ -8,6 +8,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::once::{Condition, Once};
+use crate::sched::Worker;
 
 /// As [`std::sync::OnceLock`], for fibers and threads.
 ///
@@ -49,10 +50,19 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, if it has been set. Never waits.
+    /// The value, if it has been set. Never waits; but a fiber that asks again and again lets others run now and then.
     #[inline]
     pub fn get(&self) -> Option<&T> {
-        if !self.once.is_completed() {
+        let value = self.peek();
+        if value.is_none() {
+            Worker::looked_in_vain();
+        }
+        value
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<&T> {
+        if !self.once.is_complete() {
             return None;
         }
         // SAFETY: complete, so nobody changes it.
@@ -72,7 +82,7 @@ impl<T> OnceLock<T> {
     #[inline]
     pub fn wait(&self) -> &T {
         self.once.wait_force();
-        self.get().expect("it was set")
+        self.peek().expect("it was set")
     }
 
     /// Sets the value. If somebody is about to, waits for the outcome.
@@ -142,10 +152,10 @@ impl<T> OnceLock<T> {
     where
         F: FnOnce() -> Result<T, E>,
     {
-        if self.get().is_none() {
+        if self.peek().is_none() {
             self.initialize(f)?;
         }
-        Ok(self.get().expect("it was set"))
+        Ok(self.peek().expect("it was set"))
     }
 
     /// As [`get_mut_or_init`](OnceLock::get_mut_or_init), with an `f` that may fail.
@@ -208,7 +218,7 @@ impl<T> Default for OnceLock<T> {
 impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_tuple("OnceLock");
-        match self.get() {
+        match self.peek() {
             Some(value) => d.field(value),
             None => d.field(&format_args!("<uninit>")),
         };
@@ -218,7 +228,7 @@ impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
 
 impl<T: Clone> Clone for OnceLock<T> {
     fn clone(&self) -> OnceLock<T> {
-        self.get().map_or_else(OnceLock::new, |value| value.clone().into())
+        self.peek().map_or_else(OnceLock::new, |value| value.clone().into())
     }
 }
 
@@ -235,7 +245,7 @@ impl<T> From<T> for OnceLock<T> {
 
 impl<T: PartialEq> PartialEq for OnceLock<T> {
     fn eq(&self, other: &OnceLock<T>) -> bool {
-        self.get() == other.get()
+        self.peek() == other.peek()
     }
 }
 

@@ -178,7 +178,16 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
 
     /// Takes the front out, whose wait is thereby over; it finds in its token what is left there.
     pub(super) fn call(&mut self, list: usize) -> Option<&mut T> {
+        self.call_if(list, |_, _| true)
+    }
+
+    /// As [`call`](Locked::call), if that is true of the front's token. Of several that wait together, another one may have been
+    /// called: then it is asked about the next.
+    pub(super) fn call_if(&mut self, list: usize, is_right: impl Fn(&S, &T) -> bool) -> Option<&mut T> {
         loop {
+            if !self.front(list).is_some_and(|token| is_right(&self.inner.state, token)) {
+                return None;
+            }
             let node = self.inner.lists[list].front?;
             // SAFETY: in a list, so alive, and the lock is held.
             unsafe { self.inner.unlink(node) };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::poison::{Flag, Held};
 use super::raw_rwlock::{RawRwLock, Wants};
+use crate::sched::Worker;
 
 /// As [`std::sync::RwLock`], for fibers and threads.
 ///
@@ -170,6 +171,7 @@ impl<T: ?Sized> RwLock<T> {
         if self.raw.try_lock(Wants::Read) {
             Ok(self.read_guard()?)
         } else {
+            Worker::looked_in_vain();
             Err(TryLockError::WouldBlock)
         }
     }
@@ -227,6 +229,7 @@ impl<T: ?Sized> RwLock<T> {
         if self.raw.try_lock(Wants::Write) {
             Ok(self.write_guard()?)
         } else {
+            Worker::looked_in_vain();
             Err(TryLockError::WouldBlock)
         }
     }

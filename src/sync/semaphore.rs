@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::queue::{Locked, Place, Queue, Waited, checkpoint};
+use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint};
 
 /// A number of permits, which those who need some wait for.
 ///
@@ -35,13 +36,13 @@ pub struct Semaphore {
     line: Queue<State, Wants>,
 }
 
-struct State {
+pub(super) struct State {
     permits: usize,
     is_closed: bool,
 }
 
 /// What one that waits has in its token.
-struct Wants {
+pub(super) struct Wants {
     permits: usize,
     /// It has them. It is called without, when the semaphore is closed.
     has: bool,
@@ -153,6 +154,16 @@ impl Semaphore {
         }
     }
 
+    /// Joins the line as one of several; `None` if it need not wait.
+    pub(super) fn enlist(&self, n: usize, choice: &Arc<Choice>, which: usize) -> Option<Waiting<'_>> {
+        let line = self.line.lock();
+        let waits = !line.is_closed && (!line.is_empty(0) || line.permits < n);
+        waits.then(|| Waiting {
+            semaphore: self,
+            enlisted: Some(line.enlist(0, Wants { permits: n, has: false }, choice, which)),
+        })
+    }
+
     fn take(&self, line: &mut Line<'_>, n: usize) -> Result<(), AcquireError> {
         if line.is_closed {
             return Err(AcquireError::Closed);
@@ -204,9 +215,30 @@ impl Semaphore {
 
 /// Gives those at the front what they want, as long as there is enough.
 fn settle(line: &mut Line<'_>) {
-    while let Some(left) = line.front(0).and_then(|wants| line.permits.checked_sub(wants.permits)) {
-        line.permits = left;
-        line.call(0).expect("there is a front").has = true;
+    while let Some(wants) = line.call_if(0, |state, wants| wants.permits <= state.permits) {
+        wants.has = true;
+        let permits = wants.permits;
+        line.permits -= permits;
+    }
+}
+
+/// Who waits as one of several.
+pub(super) struct Waiting<'a> {
+    semaphore: &'a Semaphore,
+    enlisted: Option<Enlisted<'a, State, Wants, 1>>,
+}
+
+impl<'a> Waiting<'a> {
+    /// Leaves the line; what it gives counts if it was called.
+    pub(super) fn leave(mut self) -> Result<Permit<'a>, AcquireError> {
+        let enlisted = self.enlisted.take().expect("it is left once");
+        let wants = enlisted.leave();
+        if wants.has {
+            return Ok(self.semaphore.permit(wants.permits));
+        }
+        // It may have stood in the way of those who want fewer.
+        settle(&mut self.semaphore.line.lock());
+        Err(AcquireError::Closed)
     }
 }
 

@@ -19,11 +19,11 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::SendError;
 use std::time::{Duration, Instant};
 
-use super::queue::{Place, Queue, Waited, checkpoint};
+use super::queue::{Choice, Enlisted, Place, Queue, Waited, checkpoint};
 
 /// A value, with one that changes it and one that watches it. The first value is not a change.
 #[must_use]
@@ -40,7 +40,7 @@ pub fn channel<T>(value: T) -> (Sender<T>, Receiver<T>) {
     });
     let receiver = Receiver {
         shared: Arc::clone(&shared),
-        seen: 0,
+        seen: AtomicU64::new(0),
     };
     (Sender(shared), receiver)
 }
@@ -51,7 +51,7 @@ struct Shared<T> {
     receivers: AtomicUsize,
 }
 
-struct State<T> {
+pub(super) struct State<T> {
     value: Arc<T>,
     version: u64,
     no_senders: bool,
@@ -63,7 +63,8 @@ pub struct Sender<T>(Arc<Shared<T>>);
 /// Watches the value. A clone has seen what this has seen.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
-    seen: u64,
+    /// The version that it has seen. Changed under the queue's lock: a `select!` has the receiver shared.
+    seen: AtomicU64,
 }
 
 /// Why no change was seen.
@@ -116,7 +117,7 @@ impl<T> Sender<T> {
         self.0.receivers.fetch_add(1, Ordering::Relaxed);
         Receiver {
             shared: Arc::clone(&self.0),
-            seen: self.0.queue.lock().version,
+            seen: AtomicU64::new(self.0.queue.lock().version),
         }
     }
 }
@@ -134,7 +135,7 @@ impl<T> Receiver<T> {
     #[must_use]
     pub fn borrow_and_update(&mut self) -> Arc<T> {
         let line = self.shared.queue.lock();
-        self.seen = line.version;
+        self.seen.store(line.version, Ordering::Relaxed);
         Arc::clone(&line.value)
     }
 
@@ -150,7 +151,7 @@ impl<T> Receiver<T> {
     /// Whether the value has changed since this has last seen a change.
     #[must_use]
     pub fn has_changed(&self) -> bool {
-        self.shared.queue.lock().version != self.seen
+        self.shared.queue.lock().version != self.seen.load(Ordering::Relaxed)
     }
 
     /// Waits until the value has changed since this has last seen a change. Several changes count as one.
@@ -162,7 +163,7 @@ impl<T> Receiver<T> {
     /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
     pub fn changed(&mut self) -> Result<(), ChangedError> {
         checkpoint();
-        self.changed_until(None)
+        self.see(Some(None))
     }
 
     /// As [`changed`](Receiver::changed), but waits no longer than `timeout`.
@@ -175,7 +176,7 @@ impl<T> Receiver<T> {
     pub fn changed_timeout(&mut self, timeout: Duration) -> Result<(), ChangedError> {
         checkpoint();
         // Further away than the clock can tell is for ever.
-        self.changed_until(Instant::now().checked_add(timeout))
+        self.see(Some(Instant::now().checked_add(timeout)))
     }
 
     /// Waits until `condition` is true of the value, beginning with the one that is there, and gives it.
@@ -190,7 +191,7 @@ impl<T> Receiver<T> {
             let line = self.shared.queue.lock();
             let (value, version) = (Arc::clone(&line.value), line.version);
             drop(line);
-            self.seen = version;
+            self.seen.store(version, Ordering::Relaxed);
             if condition(&value) {
                 return Ok(value);
             }
@@ -198,23 +199,35 @@ impl<T> Receiver<T> {
         }
     }
 
-    fn changed_until(&mut self, deadline: Option<Instant>) -> Result<(), ChangedError> {
+    /// Sees a change; waits until then, if it is to wait, and for ever if that is not limited.
+    pub(super) fn see(&self, wait_until: Option<Option<Instant>>) -> Result<(), ChangedError> {
         loop {
             let line = self.shared.queue.lock();
-            if line.version != self.seen {
-                self.seen = line.version;
+            if line.version != self.seen.load(Ordering::Relaxed) {
+                self.seen.store(line.version, Ordering::Relaxed);
                 return Ok(());
             }
             if line.no_senders {
                 return Err(ChangedError::Closed);
             }
+            let deadline = wait_until.ok_or(ChangedError::Timeout)?;
             match line.wait(0, Place::Back, (), deadline, || (), |_| ()) {
                 Waited::Called(()) => {}
                 Waited::TimedOut(..) => return Err(ChangedError::Timeout),
             }
         }
     }
+
+    /// Joins the line as one of several; `None` if there is something to see.
+    pub(super) fn enlist(&self, choice: &Arc<Choice>, which: usize) -> Option<Waiting<'_, T>> {
+        let line = self.shared.queue.lock();
+        let waits = line.version == self.seen.load(Ordering::Relaxed) && !line.no_senders;
+        waits.then(|| line.enlist(0, (), choice, which))
+    }
 }
+
+/// A receiver that waits as one of several.
+pub(super) type Waiting<'a, T> = Enlisted<'a, State<T>, (), 1>;
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
@@ -228,7 +241,7 @@ impl<T> Clone for Receiver<T> {
         self.shared.receivers.fetch_add(1, Ordering::Relaxed);
         Receiver {
             shared: Arc::clone(&self.shared),
-            seen: self.seen,
+            seen: AtomicU64::new(self.seen.load(Ordering::Relaxed)),
         }
     }
 }

@@ -280,3 +280,36 @@ fn closing_tells_nothing_new_of_a_good_file() {
     let _watchdog = watchdog();
     File::from(StdFile::open("Cargo.toml").unwrap()).close().unwrap();
 }
+
+#[test]
+fn locks_keep_others_out_and_hold_nobody_up() {
+    run(|| {
+        let directory = tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let open = || File::create(&path).unwrap();
+        let (one, other) = (open(), open());
+        one.lock_shared().unwrap();
+        other.try_lock_shared().unwrap();
+        assert!(matches!(one.try_lock(), Err(fs::TryLockError::WouldBlock)));
+        let refused = std::io::Error::from(one.try_lock().unwrap_err());
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        other.unlock().unwrap();
+        one.lock().unwrap();
+        // What std locks is the same lock.
+        let has_std = kapok::blocking(|| StdFile::open(&path).unwrap());
+        let theirs = File::from(has_std);
+        assert!(theirs.try_lock_shared().is_err());
+
+        let waits = spawn(move || {
+            other.lock().unwrap();
+            other
+        });
+        (0..100).for_each(|_| yield_now());
+        assert!(!waits.is_finished());
+        drop(one);
+        let other = waits.join().unwrap();
+        assert!(theirs.try_lock().is_err());
+        drop(other);
+        theirs.try_lock().unwrap();
+    });
+}

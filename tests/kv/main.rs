@@ -13,7 +13,10 @@ mod request;
 mod clients;
 mod commands;
 mod limits;
+mod oracle;
 mod parser;
+mod password;
+mod persistence;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

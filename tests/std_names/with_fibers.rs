@@ -1,6 +1,7 @@
 //! The program with one line changed.
 
 use kapok::fiber as thread;
+use kapok::{fs, net, process, sync};
 
 use crate::support::run;
 
@@ -10,3 +11,6 @@ use crate::support::run;
 )]
 #[path = "program.rs"]
 mod program;
+#[expect(clippy::duplicate_mod, reason = "as above")]
+#[path = "signatures.rs"]
+mod signatures;

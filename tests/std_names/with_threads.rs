@@ -1,6 +1,18 @@
 //! The program as it was written.
 
-use std::thread;
+use std::{process, sync, thread};
+
+/// `std::fs`, and what `std::os` has for it.
+mod fs {
+    pub(super) use std::fs::*;
+    pub(super) use std::os::unix::fs::{chown, fchown, lchown, symlink};
+}
+
+/// Sockets of both families, which std has in two places.
+mod net {
+    pub(super) use std::net::{TcpListener, TcpStream, UdpSocket};
+    pub(super) use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+}
 
 fn run<T>(f: impl FnOnce() -> T) -> T {
     let _watchdog = crate::support::watchdog();
@@ -9,3 +21,5 @@ fn run<T>(f: impl FnOnce() -> T) -> T {
 
 #[path = "program.rs"]
 mod program;
+#[path = "signatures.rs"]
+mod signatures;

@@ -24,10 +24,18 @@ impl Server {
     /// Starts it on a free port.
     #[track_caller]
     pub(crate) fn start<S: AsRef<OsStr>>(example: &str, options: impl IntoIterator<Item = S>) -> Server {
+        Server::launch(
+            Command::new(path_of(example))
+                .args(["--listen", "127.0.0.1:0"])
+                .args(options),
+        )
+    }
+
+    /// Starts it by a command that has all options.
+    #[track_caller]
+    pub(crate) fn launch(command: &mut Command) -> Server {
         let watchdog = watchdog();
-        let mut child = Command::new(path_of(example))
-            .args(["--listen", "127.0.0.1:0"])
-            .args(options)
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -12,6 +12,7 @@ mod once;
 mod refused;
 mod rwlock;
 mod select;
+mod select_more;
 
 use std::thread;
 use std::time::Duration;

@@ -1,8 +1,7 @@
 //! Commands that read and write values.
 
-use std::time::Instant;
-
-use super::{NO_INTEGER, Outcome, SYNTAX, duration, integer, wrong_number};
+use super::options::{Lasts, MILLISECONDS, Only, Options, SECONDS, Unit};
+use super::{NO_INTEGER, Outcome, integer, wrong_number};
 use crate::request::{self, Arguments};
 use crate::session::Session;
 use crate::store::Keep;
@@ -14,56 +13,89 @@ pub(super) fn get(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcom
     Ok(())
 }
 
-/// When `SET` sets.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Only {
-    Always,
-    IfAbsent,
-    IfPresent,
-}
-
 pub(super) fn set(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
     let (key, value, now) = (arguments.at(1), arguments.at(2), session.now);
-    let (mut only, mut keep, mut wants_old) = (Only::Always, Keep::ForEver, false);
-    let mut options = arguments.from(3);
-    while let Some(option) = options.next() {
-        let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
-        if is("get") {
-            wants_old = true;
-        } else if is("nx") && only != Only::IfPresent {
-            only = Only::IfAbsent;
-        } else if is("xx") && only != Only::IfAbsent {
-            only = Only::IfPresent;
-        } else if keep != Keep::ForEver {
-            return Err(SYNTAX);
-        } else if is("keepttl") {
-            keep = Keep::AsBefore;
-        } else if is("ex") {
-            keep = Keep::Until(now + duration(options.next().ok_or(SYNTAX)?, 1000, "set")?);
-        } else if is("px") {
-            keep = Keep::Until(now + duration(options.next().ok_or(SYNTAX)?, 1, "set")?);
-        } else {
-            return Err(SYNTAX);
-        }
-    }
+    let options = Options::of_set(arguments.from(3))?;
+    let keep = options.keep(now, "set")?;
     // Before the lock: the less is done with it, the less others wait.
     let value = value.to_vec();
     let mut keys = session.server.store.of(key);
-    let sets = match only {
+    let sets = match options.only {
         Only::Always => true,
         Only::IfAbsent => keys.get(key, now).is_none(),
         Only::IfPresent => keys.get(key, now).is_some(),
     };
-    if wants_old {
+    if options.wants_old {
         session.replies.bulk_or_null(keys.get(key, now));
     }
-    if sets {
-        keys.set(key, value, keep, now);
-    }
-    match (wants_old, sets) {
+    let before = if sets { keys.set(key, value, keep, now) } else { None };
+    drop(keys);
+    drop(before);
+    match (options.wants_old, sets) {
         (true, _) => {}
         (false, true) => session.replies.ok(),
         (false, false) => session.replies.null(),
+    }
+    Ok(())
+}
+
+pub(super) fn setnx(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
+    let (key, value) = (arguments.at(1), arguments.at(2).to_vec());
+    let mut keys = session.server.store.of(key);
+    let is_new = keys.get(key, session.now).is_none();
+    if is_new {
+        keys.set(key, value, Keep::ForEver, session.now);
+    }
+    drop(keys);
+    session.replies.count(usize::from(is_new));
+    Ok(())
+}
+
+pub(super) fn setex(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
+    set_for(session, arguments, SECONDS, "setex")
+}
+
+pub(super) fn psetex(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
+    set_for(session, arguments, MILLISECONDS, "psetex")
+}
+
+fn set_for(session: &mut Session<'_>, arguments: Arguments<'_>, unit: Unit, name: &str) -> Outcome {
+    let (key, value) = (arguments.at(1), arguments.at(3).to_vec());
+    let until = Keep::Until(unit.later(arguments.at(2), session.now, name)?);
+    drop(session.server.store.of(key).set(key, value, until, session.now));
+    session.replies.ok();
+    Ok(())
+}
+
+pub(super) fn getset(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
+    let (key, value) = (arguments.at(1), arguments.at(2).to_vec());
+    let before = session.server.store.of(key).set(key, value, Keep::ForEver, session.now);
+    session.replies.bulk_or_null(before.as_deref());
+    Ok(())
+}
+
+pub(super) fn getdel(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
+    let key = arguments.at(1);
+    let before = session.server.store.of(key).remove(key, session.now);
+    session.replies.bulk_or_null(before.as_deref());
+    Ok(())
+}
+
+pub(super) fn getex(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
+    let (key, now) = (arguments.at(1), session.now);
+    let options = Options::of_getex(arguments.from(2))?;
+    let mut keys = session.server.store.of(key);
+    let Some(value) = keys.get(key, now) else {
+        session.replies.null();
+        return Ok(());
+    };
+    // What is wrong with the time is found before there is an answer.
+    let keep = options.keep(now, "getex")?;
+    session.replies.bulk(value);
+    match (options.lasts, keep) {
+        (_, Keep::Until(at)) => drop(keys.expire(key, Some(at), now)),
+        (Lasts::ForEver, _) if keys.expires(key, now).flatten().is_some() => drop(keys.expire(key, None, now)),
+        _ => {}
     }
     Ok(())
 }
@@ -82,14 +114,9 @@ pub(super) fn strlen(session: &mut Session<'_>, arguments: Arguments<'_>) -> Out
 
 pub(super) fn append(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outcome {
     let (key, more) = (arguments.at(1), arguments.at(2));
-    let mut keys = session.server.store.of(key);
-    let value = keys.value_mut(key, session.now);
-    if value.len() + more.len() > session.server.limits.argument {
-        return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
-    }
-    value.extend_from_slice(more);
-    let length = value.len();
-    drop(keys);
+    let longest = session.server.limits.argument;
+    let length = session.server.store.of(key).append(key, more, longest, session.now);
+    let length = length.ok_or("ERR string exceeds maximum allowed size (proto-max-bulk-len)")?;
     session.replies.count(length);
     Ok(())
 }
@@ -121,7 +148,7 @@ fn add(session: &mut Session<'_>, key: &[u8], by: i64) -> Outcome {
     let sum = before
         .checked_add(by)
         .ok_or("ERR increment or decrement would overflow")?;
-    *keys.value_mut(key, session.now) = sum.to_string().into_bytes();
+    keys.set(key, sum.to_string().into_bytes(), Keep::AsBefore, session.now);
     drop(keys);
     session.replies.integer(sum);
     Ok(())
@@ -142,10 +169,7 @@ pub(super) fn mset(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outco
     }
     let pairs = || arguments.from(1).step_by(2).zip(arguments.from(2).step_by(2));
     let mut shards = session.server.store.of_all(pairs().map(|(key, _)| key));
-    let now = Instant::now();
-    for (key, value) in pairs() {
-        shards.of(key).set(key, value.to_vec(), Keep::ForEver, now);
-    }
+    shards.set_all(pairs(), session.now);
     drop(shards);
     session.replies.ok();
     Ok(())

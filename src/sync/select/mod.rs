@@ -9,20 +9,26 @@
 //!
 //! Only one of several waiters is ever called (`queue.rs`), so no message is taken that is not given to the caller.
 
-use std::cell::Cell;
-use std::io;
-use std::sync::Arc;
-use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError};
-use std::task::{Wake, Waker};
-use std::time::{Duration, Instant};
+mod channels;
+mod ends;
+mod given;
+mod readiness;
 
-use super::channel::{Channel, NotSent, Patience, Receiving, Sending};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+
 use super::queue::{Choice, about_to_wait, checkpoint};
-use super::{mpmc, mpsc, oneshot};
 use crate::fiber::{self, JoinHandle};
-use crate::sched::Interest;
-use crate::sys::{self, Direction};
-use crate::watcher::{self, Watchable, Watched};
+
+#[doc(hidden)]
+pub use channels::{Changed, ReceiveFrom, Recv, RecvBroadcast, Send, SendTo, changed};
+#[doc(hidden)]
+pub use ends::{Join, Time, When, after, at, join, when};
+#[doc(hidden)]
+pub use given::{Acquire, IsSet, acquire, wait};
+#[doc(hidden)]
+pub use readiness::{Readiness, readable, writable};
 
 /// Nobody was chosen, and nobody will be.
 const GIVEN_UP: usize = usize::MAX - 1;
@@ -54,8 +60,11 @@ const GIVEN_UP: usize = usize::MAX - 1;
 ///
 /// | arm                      | it is ready when                                          | what it gives                  |
 /// |--------------------------|-----------------------------------------------------------|--------------------------------|
-/// | `recv(receiver) -> r`    | there is a message, or all senders are gone               | what `recv` gives; of [`mpsc`], [`mpmc`], [`oneshot`] |
-/// | `send(sender, value) -> r` | there is room or a receiver, or all receivers are gone  | what `send` gives; of [`mpsc::SyncSender`], [`mpmc`] |
+/// | `recv(receiver) -> r`    | there is a message, or all senders are gone; of `broadcast`, or some are lost | what `recv` gives; of [`mpsc`](crate::sync::mpsc), [`mpmc`](crate::sync::mpmc), [`oneshot`](crate::sync::oneshot), [`broadcast`](crate::sync::broadcast) |
+/// | `send(sender, value) -> r` | there is room or a receiver, or all receivers are gone  | what `send` gives; of [`SyncSender`](crate::sync::mpsc::SyncSender), [`mpmc`](crate::sync::mpmc) |
+/// | `changed(receiver) -> r` | the value has changed since the [`watch::Receiver`](crate::sync::watch::Receiver) has seen a change, or all senders are gone | what `changed` gives |
+/// | `acquire(semaphore) -> r`, `acquire(semaphore, n) -> r` | the [`Semaphore`](crate::sync::Semaphore) has a permit, or `n`, or is closed | what `acquire` gives |
+/// | `wait(event)`            | the [`Event`](crate::sync::Event) is set                  | nothing                        |
 /// | `join(handle)`           | the fiber of the [`JoinHandle`] has ended: `join` does not wait then | nothing             |
 /// | `readable(socket) -> r`, `writable(socket) -> r` | a read, or a write, would not wait: of the sockets of [`net`](crate::net) and [`Async`](crate::net::Async) | `Ok`, or an [`Error`](std::io::Error) where the kernel cannot wait for it |
 /// | `after(duration)`, `at(instant)` | the time has come                                 | nothing                        |
@@ -128,6 +137,27 @@ macro_rules! select {
             mut case => $crate::select!(@arms $blocks, [$($done)* (case, $pattern, $body)], $default; $($($rest)*)?),
         }
     }};
+    (@arms $blocks:expr, [$($done:tt)*], $default:expr; changed($receiver:expr) -> $pattern:pat => $body:expr $(, $($rest:tt)*)?) => {{
+        match $crate::sync::select::changed(&$receiver) {
+            mut case => $crate::select!(@arms $blocks, [$($done)* (case, $pattern, $body)], $default; $($($rest)*)?),
+        }
+    }};
+    (@arms $blocks:expr, [$($done:tt)*], $default:expr; wait($event:expr) => $body:expr $(, $($rest:tt)*)?) => {{
+        match $crate::sync::select::wait(&$event) {
+            mut case => $crate::select!(@arms $blocks, [$($done)* (case, (), $body)], $default; $($($rest)*)?),
+        }
+    }};
+    (@arms $blocks:expr, [$($done:tt)*], $default:expr; acquire($semaphore:expr) -> $pattern:pat => $body:expr $(, $($rest:tt)*)?) => {{
+        match $crate::sync::select::acquire(&$semaphore, 1) {
+            mut case => $crate::select!(@arms $blocks, [$($done)* (case, $pattern, $body)], $default; $($($rest)*)?),
+        }
+    }};
+    (@arms $blocks:expr, [$($done:tt)*], $default:expr;
+        acquire($semaphore:expr, $permits:expr) -> $pattern:pat => $body:expr $(, $($rest:tt)*)?) => {{
+        match $crate::sync::select::acquire(&$semaphore, $permits) {
+            mut case => $crate::select!(@arms $blocks, [$($done)* (case, $pattern, $body)], $default; $($($rest)*)?),
+        }
+    }};
     (@arms $blocks:expr, [$($done:tt)*], $default:expr; join($handle:expr) => $body:expr $(, $($rest:tt)*)?) => {{
         match $crate::sync::select::join(&$handle) {
             mut case => $crate::select!(@arms $blocks, [$($done)* (case, (), $body)], $default; $($($rest)*)?),
@@ -159,7 +189,7 @@ macro_rules! select {
         }
     }};
     (@arms $($wrong:tt)*) => {
-        compile_error!("an arm of select! is recv(..) -> pattern, send(..) -> pattern, join(..), readable(..) -> pattern, writable(..) -> pattern, after(..), at(..), when(..) or, as the last, default")
+        compile_error!("an arm of select! is recv(..) -> pattern, send(..) -> pattern, changed(..) -> pattern, acquire(..) -> pattern, wait(..), join(..), readable(..) -> pattern, writable(..) -> pattern, after(..), at(..), when(..) or, as the last, default")
     };
     ($($arms:tt)+) => {
         $crate::select!(@arms true, [], ::std::unreachable!("one of them is chosen"); $($arms)+)
@@ -179,6 +209,11 @@ pub trait Case {
 
     /// Leaves the line, having been chosen or not.
     fn leave(&mut self, _was_chosen: bool) {}
+
+    /// Whether it is done, having been chosen and left; else somebody was faster, and it has to wait again.
+    fn is_done(&mut self) -> bool {
+        true
+    }
 
     /// When to look again at the latest.
     fn deadline(&self) -> Option<Instant> {
@@ -229,7 +264,7 @@ pub fn first(cases: &mut [&mut dyn Case], blocks: bool) -> Option<usize> {
             return ready;
         }
         about_to_wait();
-        let chosen = wait(cases);
+        let chosen = wait_for_one(cases).filter(|&i| cases[i].is_done());
         if chosen.is_some() {
             return chosen;
         }
@@ -237,7 +272,7 @@ pub fn first(cases: &mut [&mut dyn Case], blocks: bool) -> Option<usize> {
 }
 
 /// Waits until one is chosen, or has perhaps become ready, or the fiber is cancelled.
-fn wait(cases: &mut [&mut dyn Case]) -> Option<usize> {
+fn wait_for_one(cases: &mut [&mut dyn Case]) -> Option<usize> {
     let choice = Arc::new(Choice::new());
     let deadline = cases.iter().filter_map(|case| case.deadline()).min();
     let mut waiting = Waiting {
@@ -283,320 +318,4 @@ fn shuffle(order: &mut [usize]) {
         }
         state.set(x);
     });
-}
-
-/// What `recv` takes.
-#[doc(hidden)]
-pub trait ReceiveFrom<T> {
-    fn case(&self) -> Recv<'_, T>;
-}
-
-impl<T> ReceiveFrom<T> for mpsc::Receiver<T> {
-    fn case(&self) -> Recv<'_, T> {
-        Recv::new(&self.channel)
-    }
-}
-
-impl<T> ReceiveFrom<T> for mpmc::Receiver<T> {
-    fn case(&self) -> Recv<'_, T> {
-        Recv::new(&self.0)
-    }
-}
-
-impl<T> ReceiveFrom<T> for oneshot::Receiver<T> {
-    fn case(&self) -> Recv<'_, T> {
-        Recv::new(&self.0.0)
-    }
-}
-
-impl<T, R: ReceiveFrom<T>> ReceiveFrom<T> for &R {
-    fn case(&self) -> Recv<'_, T> {
-        R::case(self)
-    }
-}
-
-/// What `send` takes.
-#[doc(hidden)]
-pub trait SendTo<T> {
-    fn case(&self, value: T) -> Send<'_, T>;
-}
-
-impl<T> SendTo<T> for mpsc::SyncSender<T> {
-    fn case(&self, value: T) -> Send<'_, T> {
-        Send::new(&self.0, value)
-    }
-}
-
-impl<T> SendTo<T> for mpmc::Sender<T> {
-    fn case(&self, value: T) -> Send<'_, T> {
-        Send::new(&self.0, value)
-    }
-}
-
-impl<T, S: SendTo<T>> SendTo<T> for &S {
-    fn case(&self, value: T) -> Send<'_, T> {
-        S::case(self, value)
-    }
-}
-
-#[doc(hidden)]
-#[expect(missing_debug_implementations, reason = "nobody sees it")]
-pub struct Recv<'a, T> {
-    channel: &'a Channel<T>,
-    receiving: Option<Receiving<'a, T>>,
-    received: Option<Result<T, RecvError>>,
-}
-
-impl<'a, T> Recv<'a, T> {
-    fn new(channel: &'a Channel<T>) -> Recv<'a, T> {
-        Recv {
-            channel,
-            receiving: None,
-            received: None,
-        }
-    }
-
-    pub fn take(&mut self) -> Result<T, RecvError> {
-        self.received.take().expect("it was chosen")
-    }
-}
-
-impl<T> Case for Recv<'_, T> {
-    fn try_now(&mut self) -> bool {
-        self.received = match self.channel.recv(Patience::None) {
-            Ok(message) => Some(Ok(message)),
-            Err(RecvTimeoutError::Disconnected) => Some(Err(RecvError)),
-            Err(RecvTimeoutError::Timeout) => None,
-        };
-        self.received.is_some()
-    }
-
-    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
-        self.receiving = self.channel.enlist_receiver(ticket.0, ticket.1);
-        self.receiving.is_some()
-    }
-
-    fn leave(&mut self, was_chosen: bool) {
-        let token = self.receiving.take().and_then(Receiving::leave);
-        if was_chosen {
-            self.received = Some(token.ok_or(RecvError));
-        }
-    }
-}
-
-#[doc(hidden)]
-#[expect(missing_debug_implementations, reason = "nobody sees it")]
-pub struct Send<'a, T> {
-    channel: &'a Channel<T>,
-    message: Option<T>,
-    sending: Option<Sending<'a, T>>,
-    sent: Option<Result<(), SendError<T>>>,
-}
-
-impl<'a, T> Send<'a, T> {
-    fn new(channel: &'a Channel<T>, message: T) -> Send<'a, T> {
-        Send {
-            channel,
-            message: Some(message),
-            sending: None,
-            sent: None,
-        }
-    }
-
-    pub fn take(&mut self) -> Result<(), SendError<T>> {
-        self.sent.take().expect("it was chosen")
-    }
-}
-
-impl<T> Case for Send<'_, T> {
-    fn try_now(&mut self) -> bool {
-        let message = self.message.take().expect("it has not been sent");
-        match self.channel.send(message, Patience::None) {
-            Ok(()) => self.sent = Some(Ok(())),
-            Err(NotSent::Disconnected(message)) => self.sent = Some(Err(SendError(message))),
-            Err(NotSent::Full(message)) => self.message = Some(message),
-        }
-        self.sent.is_some()
-    }
-
-    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
-        let message = self.message.take().expect("it has not been sent");
-        match self.channel.enlist_sender(message, ticket.0, ticket.1) {
-            Ok(sending) => self.sending = Some(sending),
-            Err(message) => self.message = Some(message),
-        }
-        self.sending.is_some()
-    }
-
-    fn leave(&mut self, was_chosen: bool) {
-        let Some(sending) = self.sending.take() else { return };
-        match sending.leave() {
-            Some(message) if was_chosen => self.sent = Some(Err(SendError(message))),
-            None => self.sent = Some(Ok(())),
-            message => self.message = message,
-        }
-    }
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Time(Option<Instant>);
-
-/// `None` is never.
-#[doc(hidden)]
-#[must_use]
-pub fn after(duration: Duration) -> Time {
-    Time(Instant::now().checked_add(duration))
-}
-
-#[doc(hidden)]
-#[must_use]
-pub fn at(instant: Instant) -> Time {
-    Time(Some(instant))
-}
-
-impl Time {
-    pub fn take(&mut self) {}
-}
-
-impl Case for Time {
-    fn try_now(&mut self) -> bool {
-        self.0.is_some_and(|at| at <= Instant::now())
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.0
-    }
-}
-
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Readiness<'a> {
-    watched: Watched<'a>,
-    direction: Direction,
-    interest: Option<Interest>,
-    found: Option<io::Result<()>>,
-}
-
-#[doc(hidden)]
-#[must_use]
-pub fn readable<W: Watchable + ?Sized>(socket: &W) -> Readiness<'_> {
-    Readiness::new(socket.watched(), Direction::Read)
-}
-
-#[doc(hidden)]
-#[must_use]
-pub fn writable<W: Watchable + ?Sized>(socket: &W) -> Readiness<'_> {
-    Readiness::new(socket.watched(), Direction::Write)
-}
-
-/// What the reactor wakes for one of several.
-struct Chooses(Arc<Choice>, usize);
-
-impl Wake for Chooses {
-    fn wake(self: Arc<Self>) {
-        if self.0.choose(self.1) {
-            self.0.baton.post();
-        }
-    }
-}
-
-impl<'a> Readiness<'a> {
-    fn new(watched: Watched<'a>, direction: Direction) -> Readiness<'a> {
-        Readiness {
-            watched,
-            direction,
-            interest: None,
-            found: None,
-        }
-    }
-
-    pub fn take(&mut self) -> io::Result<()> {
-        self.found.take().expect("it was chosen")
-    }
-}
-
-impl Case for Readiness<'_> {
-    fn try_now(&mut self) -> bool {
-        if self.found.is_none() {
-            self.found = match sys::is_ready(self.watched.0.fd, self.direction) {
-                Ok(is_ready) => is_ready.then_some(Ok(())),
-                Err(error) => Some(Err(error)),
-            };
-        }
-        self.found.is_some()
-    }
-
-    fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
-        let waker = Waker::from(Arc::new(Chooses(Arc::clone(ticket.0), ticket.1)));
-        match watcher::watch(self.watched.0, self.direction, &waker).map(|it| (it.outcome(), it)) {
-            Ok((None, interest)) => self.interest = Some(interest),
-            Ok((Some(Ok(_)), _)) => {} // ready by now
-            Ok((Some(Err(errno)), _)) => self.found = Some(Err(io::Error::from_raw_os_error(errno))),
-            Err(error) => self.found = Some(Err(error)),
-        }
-        self.interest.is_some()
-    }
-
-    fn leave(&mut self, was_chosen: bool) {
-        let outcome = self.interest.take().and_then(|interest| interest.outcome());
-        if was_chosen {
-            self.found = outcome.map(|outcome| match outcome {
-                // Nobody watches any more, because the listener was closed: a call will say so.
-                Ok(_) | Err(libc::ECANCELED) => Ok(()),
-                Err(errno) => Err(io::Error::from_raw_os_error(errno)),
-            });
-        }
-    }
-}
-
-#[doc(hidden)]
-#[expect(missing_debug_implementations, reason = "nobody sees it")]
-pub struct Join<'a, T>(&'a JoinHandle<T>);
-
-#[doc(hidden)]
-pub fn join<T: 'static>(handle: &JoinHandle<T>) -> Join<'_, T> {
-    Join(handle)
-}
-
-impl<T> Join<'_, T> {
-    pub fn take(&mut self) {}
-}
-
-impl<T: 'static> Case for Join<'_, T> {
-    fn try_now(&mut self) -> bool {
-        self.0.is_finished()
-    }
-
-    fn helper(&mut self) -> Option<Box<dyn FnOnce()>> {
-        Some(self.0.wait_for_its_end())
-    }
-}
-
-#[doc(hidden)]
-#[expect(missing_debug_implementations, reason = "nobody sees it")]
-pub struct When<F>(Option<F>, bool);
-
-#[doc(hidden)]
-pub fn when<F: FnOnce() + Clone + 'static>(function: F) -> When<F> {
-    When(Some(function), false)
-}
-
-impl<F> When<F> {
-    pub fn take(&mut self) {}
-}
-
-impl<F: FnOnce() + Clone + 'static> Case for When<F> {
-    fn try_now(&mut self) -> bool {
-        self.1
-    }
-
-    fn leave(&mut self, was_chosen: bool) {
-        self.1 = was_chosen;
-    }
-
-    fn helper(&mut self) -> Option<Box<dyn FnOnce()>> {
-        let function = self.0.clone()?;
-        Some(Box::new(function))
-    }
 }

@@ -1,0 +1,133 @@
+//! Locks on whole files, which other processes see.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use super::File;
+use crate::blocking;
+use crate::sys::{retry, syscall};
+
+/// Why [`File::try_lock`] or [`File::try_lock_shared`] has not locked. As `std::fs::TryLockError`, which is newer than the
+/// oldest Rust that Kapok supports, and so is not the same type.
+pub enum TryLockError {
+    /// It could not be locked.
+    Error(io::Error),
+    /// Another handle to the file has a lock, in this process or another one.
+    WouldBlock,
+}
+
+impl fmt::Debug for TryLockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryLockError::Error(error) => error.fmt(f),
+            TryLockError::WouldBlock => f.write_str("WouldBlock"),
+        }
+    }
+}
+
+impl fmt::Display for TryLockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryLockError::Error(_) => f.write_str("lock acquisition failed due to I/O error"),
+            TryLockError::WouldBlock => f.write_str("lock acquisition failed because the operation would block"),
+        }
+    }
+}
+
+impl Error for TryLockError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            TryLockError::Error(error) => Some(error),
+            TryLockError::WouldBlock => None,
+        }
+    }
+}
+
+impl From<TryLockError> for io::Error {
+    fn from(error: TryLockError) -> io::Error {
+        match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+        }
+    }
+}
+
+impl File {
+    /// Locks the file for this handle and its clones alone, waiting for others; closing all of them unlocks it, too. The lock is
+    /// advisory: it keeps nobody from reading and writing who does not ask for it. As `std::fs::File::lock`.
+    ///
+    /// Where it has to wait, it occupies a thread of the pool of [`blocking`](crate::blocking()) until then: no kernel tells when
+    /// a lock is free. Locking with a handle that has a lock already changes its kind, and may deadlock.
+    ///
+    /// ```
+    /// use kapok::fs::{File, TryLockError};
+    ///
+    /// kapok::run(|| -> std::io::Result<()> {
+    ///     let directory = tempfile::tempdir()?;
+    ///     let path = directory.path().join("lock");
+    ///     let (one, other) = (File::create(&path)?, File::create(&path)?);
+    ///     one.lock()?;
+    ///     assert!(matches!(other.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    ///     one.unlock()?;
+    ///     other.try_lock()?;
+    ///     Ok(())
+    /// })??;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub fn lock(&self) -> io::Result<()> {
+        self.wait_for_lock(libc::LOCK_EX)
+    }
+
+    /// Locks the file for all who ask for it to be shared, waiting for who has it alone. As `std::fs::File::lock_shared`; see
+    /// [`lock`](File::lock).
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub fn lock_shared(&self) -> io::Result<()> {
+        self.wait_for_lock(libc::LOCK_SH)
+    }
+
+    /// As [`lock`](File::lock), if that needs no waiting.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`], and those of `flock(2)`.
+    pub fn try_lock(&self) -> Result<(), TryLockError> {
+        self.lock_at_once(libc::LOCK_EX)
+    }
+
+    /// As [`lock_shared`](File::lock_shared), if that needs no waiting.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`], and those of `flock(2)`.
+    pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
+        self.lock_at_once(libc::LOCK_SH)
+    }
+
+    /// Gives back the lock of this handle and its clones, if they have one.
+    ///
+    /// # Errors
+    /// Those of `flock(2)`.
+    pub fn unlock(&self) -> io::Result<()> {
+        syscall!(flock(self.as_raw_fd(), libc::LOCK_UN)).map(drop)
+    }
+
+    fn wait_for_lock(&self, kind: libc::c_int) -> io::Result<()> {
+        match self.lock_at_once(kind) {
+            Err(TryLockError::WouldBlock) => blocking(|| retry(|| syscall!(flock(self.as_raw_fd(), kind)).map(drop))),
+            done => Ok(done?),
+        }
+    }
+
+    fn lock_at_once(&self, kind: libc::c_int) -> Result<(), TryLockError> {
+        match syscall!(flock(self.as_raw_fd(), kind | libc::LOCK_NB)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(TryLockError::WouldBlock),
+            Err(error) => Err(TryLockError::Error(error)),
+        }
+    }
+}
