@@ -10,6 +10,11 @@ use super::Slot;
 use super::take::uncount_guards;
 use crate::sys::page_size;
 
+/// How many stacks get their guards, and their first pages, with one call: so many at most, and at most this part of those that are in
+/// use.
+const MAX_BATCH: usize = 64;
+const BATCH_SHARE: usize = 8;
+
 /// The slots of a shelf's first slab. Each further slab has as many as the shelf has already, so there are few of them.
 const FIRST_SLOTS: usize = 32;
 
@@ -100,13 +105,14 @@ impl Depot {
         self.shelves.len() - 1
     }
 
-    /// A slot, and what it has.
-    pub(super) fn take(&mut self, usable: usize) -> io::Result<(Slot, State)> {
+    /// A slot, and what it has. If it is one that was never handed out, and guards come in batches, others of the kind come along, which
+    /// are to be put back when they have theirs.
+    pub(super) fn take(&mut self, usable: usize, in_batches: bool) -> io::Result<(Slot, State, Vec<Slot>)> {
         let index = self.shelf(usable);
         if let Some(slot) = self.shelves[index].used.pop_back() {
             self.contents[slot.slab.id].live += 1;
             self.shelves[index].taken();
-            return Ok((slot, State::Used));
+            return Ok((slot, State::Used, Vec::new()));
         }
         let id = match self.shelves[index].open.first() {
             Some(&id) => id,
@@ -123,13 +129,25 @@ impl Depot {
             |place| place as usize,
         );
         let slab = content.slab;
-        content.live += 1;
+        let batch = (self.shelves[index].live / BATCH_SHARE).min(MAX_BATCH);
+        let along = if in_batches && state == State::Bare && place == content.untouched {
+            batch.min(content.untouched)
+        } else {
+            0
+        };
+        content.untouched -= along;
+        content.live += 1 + along;
         if content.clean.is_empty() && content.bare.is_empty() && content.untouched == 0 {
             self.shelves[index].open.remove(&id);
         }
+        self.shelves[index].live += along;
         self.shelves[index].taken();
-        let base = slab.at(place);
-        Ok((Slot { slab, base }, state))
+        let slot = |place| Slot {
+            slab,
+            base: slab.at(place),
+        };
+        let along = (place - along..place).rev().map(slot).collect();
+        Ok((slot(place), state, along))
     }
 
     /// Maps another slab; its id. Where there is no room for a large one, it is a smaller one.

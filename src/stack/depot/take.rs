@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::cgroup;
 use super::super::guard::GuardKind;
 use super::super::limit::{Step, explain, most_guards};
+use super::super::map;
 use super::shelves::State;
 use super::trim::{give_back_all_but, give_back_idle_slabs};
-use super::{Slot, fork, lock};
+use super::{Slot, TRIMMABLE, fork, lock};
 use crate::sys::page_size;
 
 /// Takes a stack of that many usable bytes, a whole size class, with its guard.
@@ -41,24 +42,31 @@ impl Refused {
 }
 
 fn try_take(usable: usize, kind: GuardKind) -> Result<Slot, Refused> {
-    let (slot, state) = lock()
-        .take(usable)
+    let (slot, state, mut along) = lock()
+        .take(usable, kind.comes_in_batches())
         .map_err(|error| Refused { error, step: Step::Map })?;
     if state != State::Used {
-        if let Err(exhausted) = cgroup::check() {
-            let mut depot = lock();
-            match state {
-                State::Bare => depot.put_bare(slot),
-                State::Clean | State::Used => depot.put_clean(slot),
+        match cgroup::check(1 + along.len()) {
+            Ok(granted) => put_bare(along.drain((granted - 1).min(along.len())..)),
+            Err(exhausted) => {
+                put_bare(along);
+                let mut depot = lock();
+                match state {
+                    State::Bare => depot.put_bare(slot),
+                    State::Clean | State::Used => depot.put_clean(slot),
+                }
+                return Err(Refused {
+                    error: io::Error::new(io::ErrorKind::OutOfMemory, exhausted.to_string()),
+                    step: Step::Memory,
+                });
             }
-            return Err(Refused {
-                error: io::Error::new(io::ErrorKind::OutOfMemory, exhausted.to_string()),
-                step: Step::Memory,
-            });
         }
     }
+    // Without the lock: these are system calls. Nobody else knows of the slots.
+    if !along.is_empty() && prepare(slot, along, kind) {
+        return Ok(slot);
+    }
     if state == State::Bare {
-        // Without the lock: it is a system call. Nobody else knows of the slot.
         // SAFETY: a page of a slot that was just handed to us.
         let installed = count_guard(kind).and_then(|()| unsafe { kind.install(slot.base) });
         if let Err(error) = installed {
@@ -71,6 +79,38 @@ fn try_take(usable: usize, kind: GuardKind) -> Result<Slot, Refused> {
         }
     }
     Ok(slot)
+}
+
+fn put_bare(slots: impl IntoIterator<Item = Slot>) {
+    let mut slots = slots.into_iter().peekable();
+    if slots.peek().is_some() {
+        let mut depot = lock();
+        slots.for_each(|slot| depot.put_bare(slot));
+    }
+}
+
+/// Gives a slot and those that came along guards, and the page that a fiber begins on; those are put back. Whether the slot has got its
+/// guard.
+fn prepare(slot: Slot, along: Vec<Slot>, kind: GuardKind) -> bool {
+    let page = page_size();
+    let mut slots = vec![slot];
+    slots.extend(along);
+    let guards: Vec<_> = slots.iter().map(|slot| (slot.base, page)).collect();
+    // SAFETY: pages of slots that were just handed to us.
+    let guarded = unsafe { kind.install_all(&guards) };
+    let last_page = |slot: &Slot| {
+        // SAFETY: within the slot.
+        (unsafe { slot.base.add(slot.slab.usable()) }, page)
+    };
+    let pages: Vec<_> = slots[..guarded].iter().map(last_page).collect();
+    // SAFETY: of stacks that were just handed to us.
+    unsafe { map::populate_all(&pages) };
+    put_bare(slots.drain(guarded.max(1)..));
+    let mut depot = lock();
+    // The one next to the slot goes first.
+    slots.drain(1..).rev().for_each(|slot| depot.put_used(slot));
+    TRIMMABLE.store(true, Ordering::Relaxed);
+    guarded > 0
 }
 
 /// Guards that have mappings of their own, those that are being made included.

@@ -1,5 +1,6 @@
 //! When what lies idle is given back to the system, and how.
 
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -74,12 +75,25 @@ pub(super) fn give_back_emptied(borrowed: Vec<Slot>) {
     if borrowed.is_empty() {
         return;
     }
-    for slot in &borrowed {
-        // SAFETY: above the guard within the slot.
-        let stack = unsafe { slot.base.add(page_size()) };
-        // SAFETY: a stack that nobody uses, and that nobody can take meanwhile, because it counts as live.
-        unsafe { map::empty(stack, slot.slab.usable()) };
-    }
+    let mut stacks: Vec<(NonNull<u8>, usize)> = borrowed
+        .iter()
+        .map(|slot| {
+            // SAFETY: above the guard within the slot.
+            let stack = unsafe { slot.base.add(page_size()) };
+            (stack, slot.slab.usable())
+        })
+        .collect();
+    // Neighbours are emptied together, with the guard between them, which stays.
+    stacks.sort_unstable();
+    stacks.dedup_by(|stack, before| {
+        let is_next = before.0.addr().get() + before.1 + page_size() == stack.0.addr().get();
+        if is_next {
+            before.1 += page_size() + stack.1;
+        }
+        is_next
+    });
+    // SAFETY: stacks that nobody uses, and that nobody can take meanwhile, because they count as live.
+    unsafe { map::empty_all(&stacks) };
     let mut depot = lock();
     for slot in borrowed {
         depot.put_clean(slot);
