@@ -42,6 +42,7 @@ mod overflow;
 mod pool;
 mod slab;
 mod stats;
+mod touched;
 mod usage;
 
 use std::io;
