@@ -13,6 +13,8 @@
 #![allow(unsafe_code, reason = "calls the allocator, and makes processes")]
 
 #[cfg(target_os = "linux")]
+mod fork;
+#[cfg(target_os = "linux")]
 mod overflow;
 
 use std::fs::File;
@@ -82,6 +84,8 @@ struct Shared {
     next: AtomicUsize,
     /// What each is sent.
     letters: Vec<Letter>,
+    /// Where each has its stack; empty where nobody asks.
+    places: Vec<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -102,6 +106,9 @@ impl Ticket {
         fiber::sleep(Duration::from_millis(1));
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let mut buffer = [0_u8; 64];
+        if let Some(place) = shared.places.get(number) {
+            place.store(buffer.as_ptr().addr(), Ordering::Relaxed);
+        }
         let message = {
             // What is lent stays lent across the waits.
             let lent = &mut buffer;
@@ -196,9 +203,16 @@ fn runtime(options: &Options) -> kapok::runtime::Builder {
 fn overflow_some(options: &Options, shared: &Shared) -> io::Result<()> {
     let count = shared.letters.len();
     let begin = Instant::now();
-    let deaths = overflow::sample(options.overflow, |number| {
-        // Spread over all of them.
-        let doomed = number * count / options.overflow;
+    let place_of = |number: usize| shared.places[number].load(Ordering::Relaxed);
+    let mut places: Vec<usize> = (0..count).map(place_of).filter(|place| *place != 0).collect();
+    places.sort_unstable();
+    let stacks = fork::Stacks::withhold(&places, options.stack_size)?;
+    drop(places);
+    // Spread over all of them.
+    let victim = |number: usize| number * count / options.overflow;
+    let place_of_victim = |number| place_of(victim(number));
+    let deaths = overflow::sample(options.overflow, &stacks, place_of_victim, |number| {
+        let doomed = victim(number);
         shared.doomed.store(doomed, Ordering::Relaxed);
         shared.letters[doomed].sent.post();
         fiber::yield_now();
@@ -216,6 +230,10 @@ fn overflow_some(options: &Options, shared: &Shared) -> io::Result<()> {
 fn run(options: &Options) -> io::Result<()> {
     let count = options.count.max(1);
     let before = Usage::now()?;
+    #[cfg(target_os = "linux")]
+    let places = if options.overflow > 0 { count } else { 0 };
+    #[cfg(not(target_os = "linux"))]
+    let places = 0;
     let shared = Arc::new(Shared {
         begun: AtomicUsize::new(0),
         settled: AtomicUsize::new(0),
@@ -224,6 +242,7 @@ fn run(options: &Options) -> io::Result<()> {
         doomed: AtomicUsize::new(usize::MAX),
         next: AtomicUsize::new(0),
         letters: (0..count).map(|_| Letter::default()).collect(),
+        places: (0..places).map(|_| AtomicUsize::new(0)).collect(),
     });
     let begin = Instant::now();
     // Joined at the end: a few, which say why others have got no stack.
