@@ -8,15 +8,15 @@ use std::ops::Range;
 /// The mappings that fibers' stacks lie in, which children do not get.
 pub(crate) struct Stacks {
     mappings: Vec<Range<usize>>,
-    /// What stays, and is given to all children.
-    own: Range<usize>,
+    /// What all children get: the caller's stack, and its signal stack, which may lie in the same mapping.
+    own: [Range<usize>; 2],
     /// How much of a mapping on either side of a place.
     around: usize,
 }
 
 impl Stacks {
-    /// Withholds from child processes all mappings that one of these places, sorted by address, lies in. The caller's own stack stays
-    /// theirs.
+    /// Withholds from child processes all mappings that one of these places, sorted by address, lies in: with guards that take none of
+    /// their own, those are all the large ones. The caller's own stack stays theirs.
     pub(crate) fn withhold(places: &[usize], stack_size: usize) -> io::Result<Stacks> {
         let maps = std::fs::read_to_string("/proc/self/maps")?;
         let has_place = |range: &Range<usize>| {
@@ -40,24 +40,31 @@ impl Stacks {
         let around = 8 * (stack_size + PAGE);
         let stacks = Stacks {
             mappings,
-            own: here - kapok::stack::DEFAULT_SIZE..here + kapok::stack::DEFAULT_SIZE,
+            own: [
+                here - kapok::stack::DEFAULT_SIZE..here + kapok::stack::DEFAULT_SIZE,
+                signal_stack()?,
+            ],
             around,
         };
         for mapping in &stacks.mappings {
             advise(mapping, libc::MADV_DONTFORK)?;
         }
-        stacks.give(&stacks.own, libc::MADV_DOFORK)?;
+        stacks.give_own()?;
         Ok(stacks)
     }
 
     /// Calls `f`, which makes a child that has the stacks around this place.
     pub(crate) fn with<T>(&self, place: usize, f: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        let around = place - self.around..place + self.around;
+        let around = place.saturating_sub(self.around)..place + self.around;
         self.give(&around, libc::MADV_DOFORK)?;
         let result = f();
         self.give(&around, libc::MADV_DONTFORK)?;
-        self.give(&self.own, libc::MADV_DOFORK)?;
+        self.give_own()?;
         result
+    }
+
+    fn give_own(&self) -> io::Result<()> {
+        self.own.iter().try_for_each(|own| self.give(own, libc::MADV_DOFORK))
     }
 
     /// What lies of that range in the mappings of stacks.
@@ -73,6 +80,19 @@ impl Stacks {
 }
 
 const PAGE: usize = 4096;
+
+/// Where handlers of this thread run, with its pages whole.
+fn signal_stack() -> io::Result<Range<usize>> {
+    let mut now = std::mem::MaybeUninit::<libc::stack_t>::zeroed();
+    // SAFETY: asks, into a place for the answer.
+    if unsafe { libc::sigaltstack(std::ptr::null(), now.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: filled in.
+    let now = unsafe { now.assume_init() };
+    let start = now.ss_sp.addr();
+    Ok(start & !(PAGE - 1)..(start + now.ss_size).next_multiple_of(PAGE))
+}
 
 /// The addresses of a line, and whether it may be a guard.
 fn mapping(line: &str) -> Option<(Range<usize>, bool)> {

@@ -84,7 +84,7 @@ struct Shared {
     next: AtomicUsize,
     /// What each is sent.
     letters: Vec<Letter>,
-    /// Where each has its stack; empty where nobody asks.
+    /// Where those that may have to overflow their stacks have them.
     places: Vec<AtomicUsize>,
 }
 
@@ -106,7 +106,7 @@ impl Ticket {
         fiber::sleep(Duration::from_millis(1));
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let mut buffer = [0_u8; 64];
-        if let Some(place) = shared.places.get(number) {
+        if let Some(place) = shared.place_of(number) {
             place.store(buffer.as_ptr().addr(), Ordering::Relaxed);
         }
         let message = {
@@ -143,6 +143,17 @@ impl Drop for Ticket {
 }
 
 impl Shared {
+    /// The number of a fiber that may have to overflow its stack: they are spread over all.
+    fn victim(&self, index: usize) -> usize {
+        index * self.letters.len() / self.places.len()
+    }
+
+    fn place_of(&self, number: usize) -> Option<&AtomicUsize> {
+        let index = (number * self.places.len()).div_ceil(self.letters.len());
+        let place = self.places.get(index)?;
+        (self.victim(index) == number).then_some(place)
+    }
+
     /// Sends the neighbour of a fiber a message.
     fn send(&self, from: usize, text: u64) {
         let to = &self.letters[(from + 1) % self.letters.len()];
@@ -201,18 +212,13 @@ fn runtime(options: &Options) -> kapok::runtime::Builder {
 /// Has a sample of the fibers overflow, and says what came of it.
 #[cfg(target_os = "linux")]
 fn overflow_some(options: &Options, shared: &Shared) -> io::Result<()> {
-    let count = shared.letters.len();
     let begin = Instant::now();
-    let place_of = |number: usize| shared.places[number].load(Ordering::Relaxed);
-    let mut places: Vec<usize> = (0..count).map(place_of).filter(|place| *place != 0).collect();
+    let place = |index: usize| shared.places[index].load(Ordering::Relaxed);
+    let mut places: Vec<usize> = (0..shared.places.len()).map(place).collect();
     places.sort_unstable();
     let stacks = fork::Stacks::withhold(&places, options.stack_size)?;
-    drop(places);
-    // Spread over all of them.
-    let victim = |number: usize| number * count / options.overflow;
-    let place_of_victim = |number| place_of(victim(number));
-    let deaths = overflow::sample(options.overflow, &stacks, place_of_victim, |number| {
-        let doomed = victim(number);
+    let deaths = overflow::sample(places.len(), &stacks, place, |index| {
+        let doomed = shared.victim(index);
         shared.doomed.store(doomed, Ordering::Relaxed);
         shared.letters[doomed].sent.post();
         fiber::yield_now();
@@ -231,7 +237,7 @@ fn run(options: &Options) -> io::Result<()> {
     let count = options.count.max(1);
     let before = Usage::now()?;
     #[cfg(target_os = "linux")]
-    let places = if options.overflow > 0 { count } else { 0 };
+    let places = options.overflow.min(count);
     #[cfg(not(target_os = "linux"))]
     let places = 0;
     let shared = Arc::new(Shared {
