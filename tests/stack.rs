@@ -360,3 +360,53 @@ fn last_runtime_gives_back_what_it_has_used() {
         }
     });
 }
+
+/// Touches about so many bytes of the stack.
+#[inline(never)]
+fn touch(bytes: usize) -> usize {
+    let frame = black_box([1_u8; 4096]);
+    let deeper = if bytes > 4096 { touch(bytes - 4096) } else { 0 };
+    deeper + usize::from(black_box(&frame)[4095])
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_below_a_waiting_frame_can_be_given_back() {
+    for engine in Engine::available() {
+        let ended = child::alone(
+            "memory_below_a_waiting_frame_can_be_given_back",
+            |command| {
+                command.env("KAPOK_SWITCH", engine.name()).env("KAPOK_WORKERS", "1");
+            },
+            || {
+                run(|| {
+                    let fiber = spawn(|| {
+                        let kept = black_box([7_u8; 512]);
+                        for _ in 0..3 {
+                            assert!(touch(128 << 10) >= 32);
+                            let before = stack::resident().unwrap();
+                            stack::shrink();
+                            fiber::yield_now();
+                            let after = stack::resident().unwrap();
+                            assert!(after + (100 << 10) < before, "{before}, then {after}");
+                            assert_eq!(black_box(&kept), &[7; 512]);
+                        }
+                        // On another stack it leaves this one's alone.
+                        assert!(touch(128 << 10) >= 32);
+                        let mut coroutine = Coroutine::<(), (), ()>::new(|_, ()| stack::shrink()).unwrap();
+                        let before = stack::resident().unwrap();
+                        coroutine.resume(());
+                        assert!(stack::resident().unwrap() + 4096 >= before);
+                    });
+                    fiber.join().unwrap();
+                    stack::shrink();
+                });
+                stack::shrink();
+            },
+        );
+        match ended {
+            Some(ended) => drop(ended.success()),
+            None => return,
+        }
+    }
+}

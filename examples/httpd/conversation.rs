@@ -45,6 +45,12 @@ pub(crate) fn converse(seat: &Seat) {
 /// One request and its answer. The answer may stay in the output buffer: it leaves before the next wait for the client.
 fn exchange(seat: &Seat, wire: &mut Wire<'_>, head: &mut Vec<u8>) -> Result<Persistence, End> {
     wire.read_head(head)?;
+    respond(seat, wire, head)
+}
+
+/// What follows a head. Apart: the fiber waits for the head, and its frames are to take one page of the stack then.
+#[inline(never)]
+fn respond(seat: &Seat, wire: &mut Wire<'_>, head: &[u8]) -> Result<Persistence, End> {
     let mut slots = request::slots();
     let request = Request::parse(head, &mut slots)?;
     body::discard(wire, &request, seat.server.limits)?;

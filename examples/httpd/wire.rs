@@ -13,8 +13,14 @@ use crate::reply::{Refusal, Status};
 
 /// Longest line of a chunked body.
 const LINE_MAX: usize = 8 * 1024;
-/// What an idle connection keeps of its buffers.
+/// What a waiting connection keeps of its buffers.
 const SMALL: usize = 4 * 1024;
+/// Room for input to begin with: what a request without cookies takes.
+const FIRST: usize = 1024;
+/// How long a connection may wait before it gives back what it does not need for waiting.
+const REST: Duration = Duration::from_secs(1);
+/// Room for input while it rests: the beginning of the next request.
+const TINY: usize = 64;
 /// How much of pipelined answers may pile up before it is written.
 const OUTPUT_ENOUGH: usize = 64 * 1024;
 /// How long to listen to a client that has been told good-bye.
@@ -198,12 +204,27 @@ impl<'c> Wire<'c> {
             self.input = Vec::new();
         }
         self.peer.idle.store(true, Ordering::Relaxed);
-        let arrived = self.fill(self.limits.idle);
+        let arrived = match self.fill(self.limits.idle.min(REST)) {
+            Err(End::Broken(error)) if is_timeout(&error) && self.limits.idle > REST => {
+                self.rest(self.limits.idle - REST)
+            }
+            other => other,
+        };
         self.peer.idle.store(false, Ordering::Relaxed);
         match arrived {
             Err(End::Broken(error)) if is_timeout(&error) => Err(End::Left),
             other => other,
         }
+    }
+
+    /// Goes on waiting with next to nothing: many clients come back late, or never.
+    #[cold]
+    #[inline(never)]
+    fn rest(&mut self, timeout: Duration) -> Result<(), End> {
+        self.input = vec![0; TINY];
+        self.output = Vec::new();
+        kapok::stack::shrink();
+        self.fill(timeout)
     }
 
     /// Waits for more input until a deadline that a client must not miss.
@@ -229,7 +250,7 @@ impl<'c> Wire<'c> {
             self.unread = 0..self.unread.len();
         }
         if self.unread.end == self.input.len() {
-            self.input.resize((self.input.len() * 2).max(SMALL), 0);
+            self.input.resize((self.input.len() * 2).max(FIRST), 0);
         }
         if self.read_timeout != timeout {
             self.peer.stream.set_read_timeout(Some(timeout))?;

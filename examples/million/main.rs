@@ -13,6 +13,8 @@
 #![allow(unsafe_code, reason = "calls the allocator, and makes processes")]
 
 #[cfg(target_os = "linux")]
+mod fork;
+#[cfg(target_os = "linux")]
 mod overflow;
 
 use std::fs::File;
@@ -82,6 +84,8 @@ struct Shared {
     next: AtomicUsize,
     /// What each is sent.
     letters: Vec<Letter>,
+    /// Where those that may have to overflow their stacks have them.
+    places: Vec<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -102,6 +106,9 @@ impl Ticket {
         fiber::sleep(Duration::from_millis(1));
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
         let mut buffer = [0_u8; 64];
+        if let Some(place) = shared.place_of(number) {
+            place.store(buffer.as_ptr().addr(), Ordering::Relaxed);
+        }
         let message = {
             // What is lent stays lent across the waits.
             let lent = &mut buffer;
@@ -136,6 +143,17 @@ impl Drop for Ticket {
 }
 
 impl Shared {
+    /// The number of a fiber that may have to overflow its stack: they are spread over all.
+    fn victim(&self, index: usize) -> usize {
+        index * self.letters.len() / self.places.len()
+    }
+
+    fn place_of(&self, number: usize) -> Option<&AtomicUsize> {
+        let index = (number * self.places.len()).div_ceil(self.letters.len());
+        let place = self.places.get(index)?;
+        (self.victim(index) == number).then_some(place)
+    }
+
     /// Sends the neighbour of a fiber a message.
     fn send(&self, from: usize, text: u64) {
         let to = &self.letters[(from + 1) % self.letters.len()];
@@ -194,11 +212,13 @@ fn runtime(options: &Options) -> kapok::runtime::Builder {
 /// Has a sample of the fibers overflow, and says what came of it.
 #[cfg(target_os = "linux")]
 fn overflow_some(options: &Options, shared: &Shared) -> io::Result<()> {
-    let count = shared.letters.len();
     let begin = Instant::now();
-    let deaths = overflow::sample(options.overflow, |number| {
-        // Spread over all of them.
-        let doomed = number * count / options.overflow;
+    let place = |index: usize| shared.places[index].load(Ordering::Relaxed);
+    let mut places: Vec<usize> = (0..shared.places.len()).map(place).collect();
+    places.sort_unstable();
+    let stacks = fork::Stacks::withhold(&places, options.stack_size)?;
+    let deaths = overflow::sample(places.len(), &stacks, place, |index| {
+        let doomed = shared.victim(index);
         shared.doomed.store(doomed, Ordering::Relaxed);
         shared.letters[doomed].sent.post();
         fiber::yield_now();
@@ -216,6 +236,10 @@ fn overflow_some(options: &Options, shared: &Shared) -> io::Result<()> {
 fn run(options: &Options) -> io::Result<()> {
     let count = options.count.max(1);
     let before = Usage::now()?;
+    #[cfg(target_os = "linux")]
+    let places = options.overflow.min(count);
+    #[cfg(not(target_os = "linux"))]
+    let places = 0;
     let shared = Arc::new(Shared {
         begun: AtomicUsize::new(0),
         settled: AtomicUsize::new(0),
@@ -224,6 +248,7 @@ fn run(options: &Options) -> io::Result<()> {
         doomed: AtomicUsize::new(usize::MAX),
         next: AtomicUsize::new(0),
         letters: (0..count).map(|_| Letter::default()).collect(),
+        places: (0..places).map(|_| AtomicUsize::new(0)).collect(),
     });
     let begin = Instant::now();
     // Joined at the end: a few, which say why others have got no stack.

@@ -1,7 +1,7 @@
-//! A sample of the fibers overflows its stack, each in a child process, which has all the others, too: `--overflow COUNT`.
+//! A sample of the fibers overflows its stack, each in a child process, which has its neighbours, too: `--overflow COUNT`.
 //!
 //! ```text
-//!   parent, many fibers      child, the same fibers
+//!   parent, many fibers      child, some of them
 //!   -------------------      ----------------------
 //!   fork ------------------> one of them is doomed: it calls itself until its stack is full
 //!   is told of the fault <-- stops at the guard
@@ -19,6 +19,8 @@ use std::ptr;
 
 use kapok::fiber;
 
+use crate::fork::Stacks;
+
 /// What became of those that were chosen.
 #[derive(Default)]
 pub(crate) struct Deaths {
@@ -30,31 +32,41 @@ pub(crate) struct Deaths {
     pub(crate) lowest: usize,
 }
 
-/// Has this many children made, `number` of which calls `doom`, which has one fiber overflow its stack and does not return.
-pub(crate) fn sample(count: usize, doom: impl Fn(usize)) -> io::Result<Deaths> {
+/// Has this many children made, `number` of which calls `doom`, which has the fiber whose stack is at `place` overflow it, and does not
+/// return.
+pub(crate) fn sample(
+    count: usize,
+    stacks: &Stacks,
+    place: impl Fn(usize) -> usize,
+    doom: impl Fn(usize),
+) -> io::Result<Deaths> {
     forbid_core_files()?;
     let mut deaths = Deaths::default();
     for number in 0..count {
         // The child has a whole budget of switches before it looks at the kernel's events, which are the parent's, too.
         fiber::sleep(std::time::Duration::from_micros(1));
-        let (said, saying) = pipe()?;
-        // SAFETY: one thread runs fibers, and the child has that one alone. What it calls is ours, and takes no lock.
-        match unsafe { libc::fork() } {
-            -1 => return Err(io::Error::last_os_error()),
-            0 => {
-                drop(said);
-                become_traced(&saying);
-                doom(number);
-                exit(NOT_DOOMED);
-            }
-            child => {
-                drop(saying);
-                watch(child, said, &mut deaths)?;
-            }
-        }
+        stacks.with(place(number), || one(number, &doom, &mut deaths))?;
         super::progress("overflowed", number + 1, count);
     }
     Ok(deaths)
+}
+
+fn one(number: usize, doom: impl Fn(usize), deaths: &mut Deaths) -> io::Result<()> {
+    let (said, saying) = pipe()?;
+    // SAFETY: one thread runs fibers, and the child has that one alone. What it calls is ours, and takes no lock.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            drop(said);
+            become_traced(&saying);
+            doom(number);
+            exit(NOT_DOOMED);
+        }
+        child => {
+            drop(saying);
+            watch(child, said, deaths)
+        }
+    }
 }
 
 /// Says who it is, and calls itself until the process dies.

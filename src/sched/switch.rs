@@ -44,7 +44,7 @@ use super::task::Task;
 use super::worker::{Turn, Worker};
 use crate::context::{Handle, Transfer};
 use crate::ffi;
-use crate::stack::{Measuring, Stack};
+use crate::stack::{self, Measuring, Stack};
 use crate::sys::prefetch;
 
 /// How far ahead in the run queue frames are fetched, and control blocks before them.
@@ -212,6 +212,21 @@ impl Worker {
             drop(idle);
             Stack::new(size)
         })
+    }
+
+    /// Gives back the memory below the caller's frame, if it runs on the stack of a fiber that is not measured.
+    pub(crate) fn shrink_stack() {
+        Worker::with_fiber(|here| {
+            let Some((_, fiber)) = here.filter(|(worker, _)| worker.measure.is_none()) else {
+                return;
+            };
+            let slot = &fiber.block().stack;
+            let stack = slot.take();
+            if let Some(stack) = &stack {
+                stack::shrink_here(stack);
+            }
+            slot.set(stack);
+        });
     }
 
     #[cold]

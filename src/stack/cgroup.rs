@@ -53,16 +53,19 @@ fn margin(limit: u64) -> u64 {
 /// What a stack may come to take before somebody looks again, with what the kernel and the allocator need for its fiber.
 const BYTES_EACH: u64 = 16 << 10;
 
-/// Whether memory for one more stack is there. Looks the more often the less of it is left.
-pub(super) fn check() -> Result<(), Exhausted> {
+/// For how many stacks, of so many more, there is memory: at least for one. Looks the more often the less of it is left.
+pub(super) fn check(count: usize) -> Result<usize, Exhausted> {
     /// How many may be handed out before the next look.
     static LEFT: AtomicI64 = AtomicI64::new(0);
-    if LEFT.fetch_sub(1, Ordering::Relaxed) > 0 {
-        return Ok(());
+    let wanted = i64::try_from(count).unwrap_or(i64::MAX);
+    if LEFT.fetch_sub(wanted, Ordering::Relaxed) >= wanted {
+        return Ok(count);
     }
     let found = look(own_groups());
-    LEFT.store(found.as_ref().map_or(0, |stacks| *stacks), Ordering::Relaxed);
-    found.map(drop)
+    let fit = found.as_ref().map_or(0, |stacks| *stacks);
+    let granted = wanted.min(fit.max(1));
+    LEFT.store(fit - granted, Ordering::Relaxed);
+    found.map(|_| usize::try_from(granted).unwrap_or(1))
 }
 
 /// The groups of this process. Found once: who is moved to another has to live with it.

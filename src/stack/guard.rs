@@ -10,6 +10,7 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
+use super::map;
 use crate::sys::{page_size, syscall};
 
 /// How the page below a stack is made to end the process that touches it.
@@ -81,6 +82,25 @@ impl GuardKind {
             },
         }
     }
+
+    /// Makes these pages guards with one call. How many of them, from the first one on, are guards now: perhaps none, and then each
+    /// takes [`install`](GuardKind::install).
+    ///
+    /// # Safety
+    /// As of [`install`](GuardKind::install), for each.
+    pub(super) unsafe fn install_all(self, pages: &[(NonNull<u8>, usize)]) -> usize {
+        if self.comes_in_batches() {
+            // SAFETY: the caller's promise.
+            unsafe { map::advise_all(pages, MADV_GUARD_INSTALL) }
+        } else {
+            0
+        }
+    }
+
+    /// Whether [`install_all`](GuardKind::install_all) does anything.
+    pub(super) fn comes_in_batches(self) -> bool {
+        self == GuardKind::Madvise && map::many_at_once()
+    }
 }
 
 impl fmt::Display for GuardKind {
@@ -89,13 +109,13 @@ impl fmt::Display for GuardKind {
     }
 }
 
-const MADV_GUARD_INSTALL: libc::c_int = 102;
+pub(super) const MADV_GUARD_INSTALL: libc::c_int = 102;
 
 /// Whether the advice is taken, has its effect, and keeps it when the memory around it is given back.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn advice_works() -> bool {
     let bytes = 2 * page_size();
-    let Ok(start) = super::map::reserve(bytes) else {
+    let Ok(start) = map::reserve(bytes) else {
         return false;
     };
     let is_guard = || cannot_be_read(start);
@@ -105,7 +125,7 @@ fn advice_works() -> bool {
         && syscall!(madvise(start.as_ptr().cast(), bytes, libc::MADV_DONTNEED)).is_ok()
         && is_guard();
     // SAFETY: mapped above, and known to nobody else.
-    drop(unsafe { super::map::release(start, bytes) });
+    drop(unsafe { map::release(start, bytes) });
     works
 }
 
@@ -124,7 +144,6 @@ pub(super) fn cannot_be_read(page: NonNull<u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::map;
     use super::*;
 
     /// Calls `f` with each kind that this system has, and a mapping of three pages of which the middle one is a guard.
@@ -168,6 +187,31 @@ mod tests {
                 assert_eq!(unsafe { byte.read() }, 7);
             }
         });
+    }
+
+    /// Where the kernel takes several at once, it is those pages and no others.
+    #[test]
+    fn several_at_once_are_those_pages() {
+        let page = |base, index| {
+            // SAFETY: within the mapping of four pages.
+            unsafe { NonNull::<u8>::add(base, index * page_size()) }
+        };
+        let base = map::reserve(4 * page_size()).unwrap();
+        let pages = [(page(base, 0), page_size()), (page(base, 2), page_size())];
+        // SAFETY: pages of ours.
+        let count = unsafe { GuardKind::Madvise.install_all(&pages) };
+        assert_eq!(count, if GuardKind::Madvise.comes_in_batches() { 2 } else { 0 });
+        for index in 0..4 {
+            let is_guard = index % 2 == 0 && count > 0;
+            assert_eq!(cannot_be_read(page(base, index)), is_guard, "{index}");
+        }
+        // SAFETY: nothing of it is needed.
+        unsafe { map::empty_all(&[(base, 2 * page_size()), (page(base, 2), 2 * page_size())]) };
+        assert_eq!(cannot_be_read(page(base, 2)), count > 0, "it stays");
+        // SAFETY: as above.
+        assert_eq!(unsafe { GuardKind::Mprotect.install_all(&pages) }, 0);
+        // SAFETY: mapped above.
+        unsafe { map::release(base, 4 * page_size()) }.unwrap();
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::touched::lowest_touched;
 use super::{MAX_SIZE, MIN_SIZE, Stack, map, size_class};
 use crate::sys::page_size;
 
@@ -28,8 +29,10 @@ use crate::sys::page_size;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Measure {
-    /// Which pages have memory, see [`mincore(2)`](https://man7.org/linux/man-pages/man2/mincore.2.html): to the page. Where that
-    /// cannot be told, as outside of Linux, it is [`Paint`](Measure::Paint).
+    /// Which pages have memory, or are swapped out, see
+    /// [`proc_pid_pagemap(5)`](https://man7.org/linux/man-pages/man5/proc_pid_pagemap.5.html): to the page. Where that file cannot be
+    /// read, it is [`mincore(2)`](https://man7.org/linux/man-pages/man2/mincore.2.html), which does not know of pages that are swapped out;
+    /// where neither can be told, as outside of Linux, it is [`Paint`](Measure::Paint).
     Pages,
     /// What has changed of a stack that was filled with a pattern: to a few bytes. A fiber that is measured takes memory for the whole
     /// of its stack.
@@ -284,7 +287,7 @@ impl Measuring {
     #[cold]
     pub(crate) unsafe fn end(self) {
         let lowest = match self.how {
-            Measure::Pages => lowest_resident(&self.below),
+            Measure::Pages => lowest_touched(&self.below),
             // SAFETY: it was painted, so it can be read.
             Measure::Paint => unsafe { lowest_changed(&self.below) },
         };
@@ -336,25 +339,6 @@ unsafe fn lowest_changed(words: &Range<usize>) -> usize {
     };
     let mut addresses = words.clone().step_by(size_of::<u64>());
     addresses.find(is_changed).unwrap_or(words.end)
-}
-
-/// The lowest page that has memory, or the end.
-fn lowest_resident(pages: &Range<usize>) -> usize {
-    const CHUNK: usize = 256;
-    let mut resident = [0_u8; CHUNK];
-    for start in pages.clone().step_by(CHUNK * page_size()) {
-        let len = (pages.end - start).min(CHUNK * page_size());
-        let start_ptr = ptr::with_exposed_provenance_mut(start);
-        if super::stats::ask_kernel(start_ptr, len, &mut resident).is_err() {
-            // Not to be told: as if all of it was used.
-            return pages.start;
-        }
-        let first = resident[..len / page_size()].iter().position(|page| page & 1 == 1);
-        if let Some(index) = first {
-            return start + index * page_size();
-        }
-    }
-    pages.end
 }
 
 #[cfg(test)]
