@@ -1,7 +1,7 @@
 #!/bin/sh
 # By hand, and not part of the gate, since it builds what the library never needs: the comparison with the peers is formatted,
 # has no warning, and each of its works and servers runs on each peer that can be had here. Arguments go to it, in place of one
-# short round: `ci/peers.sh --servers` measures all servers under all loads, in a quarter of an hour.
+# short round: `ci/peers.sh --servers` measures all servers under all loads (reckoned, not tried: a quarter of an hour).
 set -eu
 cd "$(dirname "$0")/../benches/peers"
 cargo fmt --check
