@@ -85,9 +85,9 @@ pub(crate) const PEERS: &[Peer] = &[
     here("corosensei", |work| find("corosensei", work)),
     here("generator", |work| find("generator", work)),
     here("crossbeam-threads", |work| find("crossbeam-threads", work)),
-    switch("kapok-asm", "switch asm"),
-    switch("kapok-asm-fenv", "switch asm_fenv"),
-    switch("kapok-setjmp", "switch setjmp"),
+    switch("kapok-c-asm", "switch asm"),
+    switch("kapok-c-asm-fenv", "switch asm_fenv"),
+    switch("kapok-c-setjmp", "switch setjmp"),
     switch("boost-fcontext", "switch boost"),
     Peer {
         name: "go",
