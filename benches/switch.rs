@@ -24,8 +24,14 @@ mod table;
 use std::time::Duration;
 
 use kapok::Engine;
-use measure::{Plan, measure};
+use measure::{Plan, Work, measure};
 use table::Group;
+
+/// Their stacks take half a gigabyte, which the example does without.
+const LARGE: &[Work<Engine>] = &[Work {
+    name: "switch, random walk over 100,000",
+    run: |engine, n| contexts::random_walk(engine, 100_000, n),
+}];
 
 fn main() {
     let quick = std::env::args().any(|argument| argument == "--test");
@@ -42,6 +48,11 @@ fn main() {
     )];
     let engines = Engine::available();
     let mut tables = measure(&engines, contexts::WORKS, plan, |_| ());
+    let few = Plan {
+        rounds: rounds.min(9), // it takes longer to set up than to do
+        ..plan
+    };
+    tables.extend(measure(&engines, LARGE, few, |_| ()));
     tables.extend(measure(&engines, fibers::WORKS, plan, |_| ()));
     let base: Engine = "ucontext".parse().unwrap_or_default();
     let group = Group {

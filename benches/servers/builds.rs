@@ -37,6 +37,9 @@ pub(crate) fn all() -> io::Result<Programs> {
         ])
         .arg(target)
         .current_dir(env!("CARGO_MANIFEST_DIR"));
+    if cfg!(feature = "asm") {
+        build.args(["--features", "asm"]);
+    }
     succeed(&mut build)?;
     Ok(Programs {
         raw,

@@ -2,6 +2,9 @@
 
 use std::str::FromStr;
 
+/// Requests that are under way on a connection at a time, where they are pipelined.
+pub(crate) const DEPTH: usize = 16;
+
 /// The language that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -9,6 +12,8 @@ pub(crate) enum Protocol {
     Echo,
     /// `GET /plaintext` on a connection that stays open, one request at a time.
     Http,
+    /// The same, with [`DEPTH`] requests at once: the next ones go out when all of these were answered.
+    Pipelined,
     /// Messages of 512 bytes go out for as long as not too many are under way, and come back.
     Stream,
 }
@@ -18,10 +23,22 @@ impl Protocol {
     pub(crate) fn mode(self) -> &'static str {
         match self {
             Protocol::Echo | Protocol::Stream => "echo",
+            Protocol::Http | Protocol::Pipelined => "http",
+        }
+    }
+
+    /// What names of loads begin with.
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::Echo => "echo",
             Protocol::Http => "http",
+            Protocol::Pipelined => "http-pipe",
+            Protocol::Stream => "stream",
         }
     }
 }
+
+const PROTOCOLS: [Protocol; 4] = [Protocol::Echo, Protocol::Http, Protocol::Pipelined, Protocol::Stream];
 
 /// A protocol on a number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +50,15 @@ pub(crate) struct Load {
 }
 
 /// Those that are measured unless others are named. One connection measures how long waking up takes, so it ranks nobody.
-pub(crate) const ALL: &[&str] = &["echo-64", "echo-1000", "http-64", "http-1000", "http-1", "stream-4"];
+pub(crate) const ALL: &[&str] = &[
+    "echo-64",
+    "echo-1000",
+    "http-64",
+    "http-1000",
+    "http-pipe-64",
+    "http-1",
+    "stream-4",
+];
 
 impl FromStr for Load {
     type Err = String;
@@ -41,22 +66,19 @@ impl FromStr for Load {
     fn from_str(name: &str) -> Result<Load, String> {
         let error = || {
             format!(
-                "a load is echo-N, http-N or stream-N, with N connections; echo-N@R or http-N@R with R requests in a \
-                 second: not {name}"
+                "a load is echo-N, http-N, http-pipe-N or stream-N, with N connections; echo-N@R or http-N@R with R \
+                 requests in a second: not {name}"
             )
         };
-        let (protocol, rest) = name.split_once('-').ok_or_else(error)?;
+        let (protocol, rest) = name.rsplit_once('-').ok_or_else(error)?;
         let (connections, rate) = match rest.split_once('@') {
             Some((connections, rate)) => (connections, Some(rate.parse().map_err(|_| error())?)),
             None => (rest, None),
         };
-        let protocol = match protocol {
-            "echo" => Protocol::Echo,
-            "http" => Protocol::Http,
-            "stream" => Protocol::Stream,
-            _ => return Err(error()),
-        };
-        if matches!(rate, Some(0)) || rate.is_some() && protocol == Protocol::Stream {
+        let mut protocols = PROTOCOLS.into_iter();
+        let protocol = protocols.find(|other| other.name() == protocol).ok_or_else(error)?;
+        let may_have_rate = matches!(protocol, Protocol::Echo | Protocol::Http);
+        if matches!(rate, Some(0)) || rate.is_some() && !may_have_rate {
             return Err(error());
         }
         match connections.parse() {
@@ -72,12 +94,7 @@ impl FromStr for Load {
 
 impl std::fmt::Display for Load {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let protocol = match self.protocol {
-            Protocol::Echo => "echo",
-            Protocol::Http => "http",
-            Protocol::Stream => "stream",
-        };
-        write!(f, "{protocol}-{}", self.connections)?;
+        write!(f, "{}-{}", self.protocol.name(), self.connections)?;
         match self.rate {
             Some(rate) => write!(f, "@{rate}"),
             None => Ok(()),

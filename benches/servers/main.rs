@@ -12,6 +12,8 @@
 #[cfg(target_os = "linux")]
 mod builds;
 #[cfg(target_os = "linux")]
+mod count;
+#[cfg(target_os = "linux")]
 mod generator;
 #[cfg(target_os = "linux")]
 mod loads;

@@ -4,6 +4,7 @@ use std::io;
 use std::process::Command;
 
 use crate::builds::{self, Programs};
+use crate::count;
 use crate::generator::Figures;
 use crate::loads::Load;
 use crate::options::Options;
@@ -20,19 +21,23 @@ pub(crate) fn all(options: &Options) -> io::Result<()> {
     // A descriptor a connection; where the limit cannot be raised, a server or the generator will say so.
     let _limit = rlimit::increase_nofile_limit(u64::MAX);
     println!("{}", places.describe());
+    if let Some(counted) = options.count {
+        return count::all(counted, &programs, places, options);
+    }
     println!("window {:?} after {:?}", options.window, options.warm_up);
     for &load in &options.loads {
-        let mut figures = vec![Vec::new(); options.servers.len()];
+        let servers: Vec<_> = options.servers.iter().filter(|server| server.serves(load)).collect();
+        let mut figures = vec![Vec::new(); servers.len()];
         for round in 0..usize::from(options.rounds) {
-            for turn in 0..options.servers.len() {
-                let index = (turn + round) % options.servers.len();
-                let server = &options.servers[index];
+            for turn in 0..servers.len() {
+                let index = (turn + round) % servers.len();
+                let server = servers[index];
                 let measured = measure_undisturbed(server, load, &programs, places, options)
                     .map_err(|error| io::Error::other(format!("{} under {load}: {error}", server.name)))?;
                 figures[index].push(measured);
             }
         }
-        table::print(load, &options.servers, &figures);
+        table::print(load, &servers, &figures);
     }
     Ok(())
 }
@@ -58,16 +63,31 @@ fn measure_undisturbed(
 /// One server, newly started, under one load.
 fn measure(server: &Server, load: Load, programs: &Programs, places: Places, options: &Options) -> io::Result<Figures> {
     let mut running = Running::start(server.command(programs, load), places, Role::Server)?;
-    let address = running.address()?;
+    let times = [
+        ("--generator-warm-up", options.warm_up.as_secs_f64().to_string()),
+        ("--generator-window", options.window.as_secs_f64().to_string()),
+    ];
+    generate(&mut running, load, places, &times)
+}
+
+/// Puts a server that has just been started under `load`. `options` are the generator's.
+pub(crate) fn generate(
+    server: &mut Running,
+    load: Load,
+    places: Places,
+    options: &[(&str, String)],
+) -> io::Result<Figures> {
+    let address = server.address()?;
     let mut generate = Command::new(std::env::current_exe()?);
     for (name, value) in [
         ("--generate", load.to_string()),
         ("--address", address.to_string()),
-        ("--pid", running.id().to_string()),
-        ("--generator-warm-up", options.warm_up.as_secs_f64().to_string()),
-        ("--generator-window", options.window.as_secs_f64().to_string()),
+        ("--pid", server.id().to_string()),
     ] {
         generate.args([name, &value]);
+    }
+    for (name, value) in options {
+        generate.args([name, value.as_str()]);
     }
     if places.are_two() {
         generate.arg("--spin");

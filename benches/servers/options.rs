@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::count::Counted;
 use crate::loads::{self, Load};
 use crate::servers::{self, Server};
 
@@ -38,6 +39,10 @@ pub(crate) struct Options {
         help = "Do not ask for the real-time policy SCHED_FIFO, which needs a privilege"
     )]
     pub(crate) no_fifo: bool,
+
+    /// Do not measure times, but count what a request takes: system calls by strace, or instructions in user code by callgrind
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) count: Option<Counted>,
 
     /// One very short round: does every server answer?
     #[arg(long)]
@@ -74,6 +79,10 @@ pub(crate) struct Generator {
 
     #[arg(long, hide = true, value_parser = seconds, default_value = "0.6")]
     pub(crate) generator_window: Duration,
+
+    /// Instead of a window.
+    #[arg(long, hide = true)]
+    pub(crate) requests: Option<u64>,
 }
 
 pub(crate) fn from_command_line() -> Options {

@@ -139,6 +139,15 @@ impl Running {
         self.child.id()
     }
 
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn end(mut self) -> io::Result<()> {
+        let id = libc::pid_t::try_from(self.child.id()).expect("it is one");
+        // SAFETY: a plain system call; the child has not been waited for, so that the number is still its own.
+        check(unsafe { libc::kill(id, libc::SIGTERM) })?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// The next line that it prints.
     pub(crate) fn line(&mut self) -> io::Result<String> {
         match self.lines.recv_timeout(PATIENCE) {

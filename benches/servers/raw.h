@@ -1,5 +1,6 @@
 /*
- * What the raw servers have in common: a listening socket, connections, and what is answered to a request.
+ * What the raw servers have in common, and benches/peers' in C and C++ with them: a listening socket, connections, and what is
+ * answered to a request.
  *
  * They are what the runtime is measured against, so each does as little as an honest server can: requests are found
  * also when they come in pieces or several at once, short writes are finished, and a peer that goes away costs nobody
@@ -20,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PIECE 4096 /* most that is received at once; examples/echo.rs has the same */
+#define PIECE 4096 /* most that is received at once */
 #define LONGEST_HEAD PIECE
 #define BUFFER (LONGEST_HEAD + PIECE)
 
@@ -30,7 +31,7 @@ static char found[192], missing[192];
 static unsigned found_length, missing_length;
 static time_t dated;
 
-_Noreturn static void die(const char *what)
+__attribute__((noreturn)) static void die(const char *what)
 {
     perror(what);
     exit(1);
@@ -63,9 +64,9 @@ struct bytes {
     char *data;
 };
 
-static char *new_room(void)
+static inline char *new_room(void)
 {
-    char *room = malloc(BUFFER);
+    char *room = (char *)malloc(BUFFER);
 
     if (room == NULL)
         die("malloc");
@@ -78,7 +79,7 @@ static inline const char *end_of_head(const char *head, const char *limit)
     const char *line = head;
 
     while (line < limit) {
-        const char *newline = memchr(line, '\n', (size_t)(limit - line));
+        const char *newline = (const char *)memchr(line, '\n', (size_t)(limit - line));
         if (newline == NULL)
             return NULL;
         if (newline - line <= 1 && (newline == line || *line == '\r'))
@@ -129,10 +130,13 @@ static inline void compact(struct bytes *in)
 /* Listens on a free port of the loopback address and says which: the line that the benchmark waits for. */
 static int listen_and_tell(int flags)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address;
     socklen_t length = sizeof address;
     int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0)
         die("socket");
     /* Accepted sockets inherit it. examples/httpd sets it, examples/echo does not. */

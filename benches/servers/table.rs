@@ -5,7 +5,7 @@ use crate::loads::Load;
 use crate::servers::{self, Server};
 use crate::spread::Spread;
 
-const HEADINGS: [&str; 8] = [
+const HEADINGS: [&str; 9] = [
     "server",
     "requests/s: median (min - max)",
     "CPU ns/request: median (min - max)",
@@ -13,11 +13,12 @@ const HEADINGS: [&str; 8] = [
     "requests/CPU s: best, median",
     "/ raw_epoll: best, median, by round",
     "/ raw_uring: best, median, by round",
-    "µs: p50, p99",
+    "/ the best that is not Kapok: best, median",
+    "µs: p50, p99, p99.9",
 ];
 
 /// Prints a line for each server. `figures` has one list for each, a figure a round.
-pub(crate) fn print(load: Load, servers: &[Server], figures: &[Vec<Figures>]) {
+pub(crate) fn print(load: Load, servers: &[&Server], figures: &[Vec<Figures>]) {
     let rounds = figures.first().map_or(0, Vec::len);
     let disturbed = figures
         .iter()
@@ -30,14 +31,16 @@ pub(crate) fn print(load: Load, servers: &[Server], figures: &[Vec<Figures>]) {
         Some(&figures[index][..])
     };
     let (epoll, uring) = (of(servers::RAW_EPOLL), of(servers::RAW_URING));
+    let others = servers.iter().zip(figures).filter(|(server, _)| !server.is_kapok());
+    let others = Best::of(others.map(|(_, figures)| &figures[..]));
     let mut rows = vec![HEADINGS.map(str::to_owned)];
     rows.extend(
         servers
             .iter()
             .zip(figures)
-            .map(|(server, mine)| row(&server.name, mine, epoll, uring)),
+            .map(|(server, mine)| row(&server.name, mine, epoll, uring, others)),
     );
-    let widths: [usize; 8] =
+    let widths: [usize; 9] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     for (index, row) in rows.iter().enumerate() {
         line(&widths, row);
@@ -47,14 +50,39 @@ pub(crate) fn print(load: Load, servers: &[Server], figures: &[Vec<Figures>]) {
     }
 }
 
-fn line(widths: &[usize; 8], cells: &[String; 8]) {
+fn line(widths: &[usize; 9], cells: &[String; 9]) {
     for (cell, width) in cells.iter().zip(widths) {
         print!("| {cell:<width$} ");
     }
     println!("|");
 }
 
-fn row(name: &str, mine: &[Figures], epoll: Option<&[Figures]>, uring: Option<&[Figures]>) -> [String; 8] {
+/// The least that a request costs any of some servers: in their best rounds, and in their median ones.
+#[derive(Clone, Copy)]
+struct Best {
+    min: f64,
+    median: f64,
+}
+
+impl Best {
+    fn of<'f>(servers: impl Iterator<Item = &'f [Figures]>) -> Option<Best> {
+        servers
+            .map(|figures| Spread::of(figures.iter().map(cost)))
+            .map(|Spread { min, median, .. }| Best { min, median })
+            .reduce(|one, other| Best {
+                min: one.min.min(other.min),
+                median: one.median.min(other.median),
+            })
+    }
+}
+
+fn row(
+    name: &str,
+    mine: &[Figures],
+    epoll: Option<&[Figures]>,
+    uring: Option<&[Figures]>,
+    others: Option<Best>,
+) -> [String; 9] {
     let rate = Spread::of(mine.iter().map(rate));
     let cost = Spread::of(mine.iter().map(cost));
     let busy = |time: fn(&Figures) -> u64| Spread::of(mine.iter().map(|f| per(time(f), f.window))).median;
@@ -67,7 +95,15 @@ fn row(name: &str, mine: &[Figures], epoll: Option<&[Figures]>, uring: Option<&[
         format!("{:.0}, {:.0}", 1e9 / cost.min, 1e9 / cost.median),
         compared(mine, epoll),
         compared(mine, uring),
-        format!("{:.0}, {:.0}", latency(|f| f.p50), latency(|f| f.p99)),
+        others.map_or("-".to_owned(), |best| {
+            format!("{:.3}, {:.3}", best.min / cost.min, best.median / cost.median)
+        }),
+        format!(
+            "{:.0}, {:.0}, {:.0}",
+            latency(|f| f.p50),
+            latency(|f| f.p99),
+            latency(|f| f.p999)
+        ),
     ]
 }
 

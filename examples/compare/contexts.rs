@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use kapok::Engine;
 
 use crate::clock::Stopwatch;
-use crate::measure::Work;
+use crate::measure::{Sample, Work};
 
 pub(crate) const WORKS: &[Work<Engine>] = &[
     Work {
@@ -27,7 +27,7 @@ pub(crate) const WORKS: &[Work<Engine>] = &[
     },
     Work {
         name: "switch, random walk over 10,000",
-        run: |engine, n| walk(engine, MOST, Order::Random(0x9e37_79b9), n).into(),
+        run: |engine, n| random_walk(engine, 10_000, n),
     },
     Work {
         name: "make, first entry, and back",
@@ -85,28 +85,28 @@ fn functions(engine: Engine) -> &'static Functions {
     unsafe { found.as_ref() }.expect("the library lists it")
 }
 
-/// The largest number of contexts at once, and the bytes of stack for each.
-const MOST: usize = 10_000;
+/// The bytes of stack for each context; stacks that are mapped at once, and most of these mappings.
 const STACK: usize = 16 * 1024;
+const BLOCK: usize = 10_000;
+const MOST_BLOCKS: usize = 10;
 
 /// The high end of a stack. Whoever uses it last has it: contexts are left suspended, and nothing of them has to be freed.
 fn stack_end(index: usize) -> *mut c_void {
-    /// The lowest address of them all.
+    /// The lowest address of a block.
     struct Stacks(NonNull<c_void>);
     // SAFETY: only an address.
     unsafe impl Send for Stacks {}
     // SAFETY: only an address.
     unsafe impl Sync for Stacks {}
-    static STACKS: OnceLock<Stacks> = OnceLock::new();
-    let stacks = STACKS.get_or_init(|| {
+    static STACKS: [OnceLock<Stacks>; MOST_BLOCKS] = [const { OnceLock::new() }; MOST_BLOCKS];
+    let stacks = STACKS[index / BLOCK].get_or_init(|| {
         let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
         // SAFETY: a new mapping.
-        let base = unsafe { libc::mmap(ptr::null_mut(), MOST * STACK, prot, flags, -1, 0) };
+        let base = unsafe { libc::mmap(ptr::null_mut(), BLOCK * STACK, prot, flags, -1, 0) };
         assert_ne!(base, libc::MAP_FAILED, "there is room for the stacks");
         Stacks(NonNull::new(base).expect("a mapping"))
     });
-    assert!(index < MOST);
-    stacks.0.as_ptr().wrapping_byte_add((index + 1) * STACK)
+    stacks.0.as_ptr().wrapping_byte_add((index % BLOCK + 1) * STACK)
 }
 
 /// How far below its high end a stack begins. Where they all begin at the same place of a page, they compete for the same few
@@ -250,6 +250,11 @@ unsafe extern "C-unwind" fn walk_on(transfer: Transfer) {
         // SAFETY: as above.
         unsafe { Walk::step(walk) };
     }
+}
+
+/// From one of so many contexts to another that nobody can predict.
+pub(crate) fn random_walk(engine: Engine, contexts: usize, n: u32) -> Sample {
+    walk(engine, contexts, Order::Random(0x9e37_79b9), n).into()
 }
 
 fn walk(engine: Engine, contexts: usize, order: Order, n: u32) -> f64 {

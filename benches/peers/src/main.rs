@@ -4,6 +4,8 @@
 //! in another order each round. A figure is the time for each (for what sleeps: processor time), and where tasks wait, the
 //! memory for each. What cannot be built or run here is named, and left out. Linux only.
 //!
+//! With `--servers` it is echo and HTTP servers: it tells `cargo bench --bench servers`, which has the load generator, of the peers'.
+//!
 //! `-- --help` lists the options, `-- --test` runs one short round of all.
 
 // Shared with `cargo bench --bench servers`, which uses more of it.
@@ -19,6 +21,7 @@ mod fibers;
 mod foreign;
 mod futures;
 mod report;
+mod servers;
 mod threads;
 mod work;
 
@@ -51,6 +54,9 @@ struct Options {
     /// Leave the scheduling policy as it is
     #[arg(long)]
     no_fifo: bool,
+    /// Measure servers instead: all of them with `cargo bench --bench servers`, whose options may follow
+    #[arg(long, num_args = 0.., allow_hyphen_values = true, value_name = "OPTIONS")]
+    servers: Option<Vec<String>>,
     /// Measure one, here, and print the figure: what this program calls itself with
     #[arg(long, hide = true, num_args = 3, value_names = ["PEER", "WORK", "COUNT"])]
     measure: Option<Vec<String>>,
@@ -58,8 +64,9 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let done = match options.measure.as_deref() {
-        Some([peer, work, count]) => measure_here(peer, work, count),
+    let done = match (options.measure.as_deref(), &options.servers) {
+        (Some([peer, work, count]), _) => measure_here(peer, work, count),
+        (_, Some(arguments)) => servers::measure(arguments),
         _ => measure_all(&options),
     };
     match done {
@@ -138,7 +145,12 @@ fn measure_in_turns(
 /// In a process of its own.
 fn measure(work: &Work, peer: &Peer, programs: &Programs, places: Places, count: u32) -> io::Result<Figure> {
     let mut command = match peer.program {
-        Some(program) => programs.command(program)?,
+        Some(program) => {
+            let mut words = program.split(' ');
+            let mut command = programs.command(words.next().unwrap_or_default())?;
+            command.args(words);
+            command
+        }
         None => {
             let mut command = Command::new(std::env::current_exe()?);
             command.arg("--measure").arg(peer.name);

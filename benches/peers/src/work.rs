@@ -15,6 +15,13 @@ pub(crate) struct Work {
 
 pub(crate) const WORKS: &[Work] = &[
     work("switch", "one switch, there or back, without a scheduler", 2_000_000),
+    work("c-switch", "one switch through the C interface, 2 contexts", 10_000_000),
+    work("c-ring-1000", "the same, a ring of 1000 contexts", 10_000_000),
+    work(
+        "c-walk-100000",
+        "the same, a random walk over 100,000 contexts",
+        1_000_000,
+    ),
     work("yield-2", "yield, 2 tasks", 1_000_000),
     work("yield-1000", "yield, 1000 tasks", 1_000_000),
     work("spawn-1", "spawn and join, one by one", 500_000),
@@ -58,7 +65,7 @@ impl Work {
 /// One who does it.
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
-    /// If it is not part of this program: which one.
+    /// If it is not part of this program: which one, and its first argument, if it has one.
     pub(crate) program: Option<&'static str>,
     pub(crate) measures: fn(&str) -> bool,
 }
@@ -78,10 +85,14 @@ pub(crate) const PEERS: &[Peer] = &[
     here("corosensei", |work| find("corosensei", work)),
     here("generator", |work| find("generator", work)),
     here("crossbeam-threads", |work| find("crossbeam-threads", work)),
+    switch("kapok-c-asm", "switch asm"),
+    switch("kapok-c-asm-fenv", "switch asm_fenv"),
+    switch("kapok-c-setjmp", "switch setjmp"),
+    switch("boost-fcontext", "switch boost"),
     Peer {
         name: "go",
         program: Some("go"),
-        measures: |work| work != "switch",
+        measures: |work| has_scheduler(work),
     },
     Peer {
         name: "boost-context",
@@ -91,9 +102,22 @@ pub(crate) const PEERS: &[Peer] = &[
     Peer {
         name: "boost-fiber",
         program: Some("boost"),
-        measures: |work| work != "switch",
+        measures: |work| has_scheduler(work),
     },
 ];
+
+/// By `contexts/switch.c`, with its first argument.
+const fn switch(name: &'static str, program: &'static str) -> Peer {
+    Peer {
+        name,
+        program: Some(program),
+        measures: |work| work.starts_with("c-"),
+    }
+}
+
+fn has_scheduler(work: &str) -> bool {
+    work != "switch" && !work.starts_with("c-")
+}
 
 const fn here(name: &'static str, measures: fn(&str) -> bool) -> Peer {
     Peer {

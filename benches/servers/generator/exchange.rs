@@ -127,7 +127,8 @@ impl Protocol for EchoBytes {
 /// A web benchmark's plainest request.
 pub(super) struct Plaintext;
 
-const REQUEST: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: servers\r\nAccept: */*\r\n\r\n";
+pub(super) const REQUEST: &[u8] =
+    b"GET /plaintext HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: servers\r\nAccept: */*\r\n\r\n";
 const BODY: &[u8] = b"Hello, World!";
 
 impl Protocol for Plaintext {
@@ -140,29 +141,38 @@ impl Protocol for Plaintext {
     }
 
     fn is_answer(&self, bytes: &[u8]) -> Result<bool, String> {
-        let mut fields = [httparse::EMPTY_HEADER; 16];
-        let mut response = httparse::Response::new(&mut fields);
-        let head = match response.parse(bytes) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => return Ok(false),
-            Err(error) => return Err(format!("this is not an HTTP answer: {error}")),
-        };
-        if response.code != Some(200) {
-            return Err(format!("the answer's status is {:?}", response.code));
+        match answer_length(bytes)? {
+            None => Ok(false),
+            Some(length) if length == bytes.len() => Ok(true),
+            Some(_) => Err("something follows the answer".to_owned()),
         }
-        let length = response
-            .headers
-            .iter()
-            .find(|field| field.name.eq_ignore_ascii_case("content-length"))
-            .and_then(|field| std::str::from_utf8(field.value).ok()?.parse::<usize>().ok())
-            .ok_or("the answer has no Content-Length")?;
-        let body = &bytes[head..];
-        if body.len() < length {
-            return Ok(false);
-        }
-        if body.len() != length || body != BODY {
-            return Err("the answer's body is not the right one".to_owned());
-        }
-        Ok(true)
+    }
+}
+
+/// The length of the answer to [`REQUEST`] that `bytes` begin with; `None` if some of it is missing, an error if it is not one.
+pub(super) fn answer_length(bytes: &[u8]) -> Result<Option<usize>, String> {
+    let mut fields = [httparse::EMPTY_HEADER; 16];
+    let mut response = httparse::Response::new(&mut fields);
+    let head = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(error) => return Err(format!("this is not an HTTP answer: {error}")),
+    };
+    if response.code != Some(200) {
+        return Err(format!("the answer's status is {:?}", response.code));
+    }
+    let length = response
+        .headers
+        .iter()
+        .find(|field| field.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|field| std::str::from_utf8(field.value).ok()?.parse::<usize>().ok())
+        .ok_or("the answer has no Content-Length")?;
+    if length != BODY.len() {
+        return Err("the answer's body has the wrong length".to_owned());
+    }
+    match bytes[head..].get(..length) {
+        None => Ok(None),
+        Some(BODY) => Ok(Some(head + length)),
+        Some(_) => Err("the answer's body is not the right one".to_owned()),
     }
 }

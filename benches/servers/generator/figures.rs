@@ -17,6 +17,7 @@ pub(crate) struct Figures {
     /// Latencies.
     pub(crate) p50: u64,
     pub(crate) p99: u64,
+    pub(crate) p999: u64,
 }
 
 impl Figures {
@@ -36,10 +37,11 @@ impl fmt::Display for Figures {
             waited,
             p50,
             p99,
+            p999,
         } = self;
         write!(
             f,
-            "figures {requests} {window} {server} {generator} {waited} {p50} {p99}"
+            "figures {requests} {window} {server} {generator} {waited} {p50} {p99} {p999}"
         )
     }
 }
@@ -52,7 +54,7 @@ impl FromStr for Figures {
         let numbers = line.strip_prefix("figures ").ok_or_else(error)?;
         let numbers: Result<Vec<u64>, _> = numbers.split(' ').map(str::parse).collect();
         match numbers.as_deref() {
-            Ok(&[requests, window, server, generator, waited, p50, p99]) => Ok(Figures {
+            Ok(&[requests, window, server, generator, waited, p50, p99, p999]) => Ok(Figures {
                 requests,
                 window,
                 server,
@@ -60,6 +62,7 @@ impl FromStr for Figures {
                 waited,
                 p50,
                 p99,
+                p999,
             }),
             _ => Err(error()),
         }

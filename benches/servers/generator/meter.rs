@@ -17,6 +17,8 @@ pub(super) struct Meter {
     /// Nanoseconds after `begin`.
     warm_until: u64,
     window: u64,
+    /// The window closes when so many requests were answered, however long that takes.
+    wanted: Option<u64>,
     /// Where everything stood when the window opened.
     opening: Option<Sample>,
     closing: Option<Sample>,
@@ -48,6 +50,7 @@ impl Meter {
             begin: Instant::now(),
             warm_until: nanoseconds(options.generator_warm_up),
             window: nanoseconds(options.generator_window),
+            wanted: options.requests,
             opening: None,
             closing: None,
             requests: 0,
@@ -76,8 +79,14 @@ impl Meter {
         match self.opening {
             None if now >= self.warm_until => self.opening = Some(self.sample()?),
             // On a busy machine a short window may have seen nothing yet.
-            Some(opening) if now >= opening.at + self.window && self.requests > 0 => {
-                self.closing = Some(self.sample()?);
+            Some(opening) => {
+                let is_over = match self.wanted {
+                    Some(wanted) => self.requests >= wanted,
+                    None => now >= opening.at + self.window && self.requests > 0,
+                };
+                if is_over {
+                    self.closing = Some(self.sample()?);
+                }
             }
             _ => {}
         }
@@ -106,6 +115,7 @@ impl Meter {
             waited: server.waited.max(generator.waited),
             p50: self.latencies.value_at_quantile(0.5),
             p99: self.latencies.value_at_quantile(0.99),
+            p999: self.latencies.value_at_quantile(0.999),
         })
     }
 }

@@ -9,6 +9,7 @@ mod exchange;
 mod figures;
 mod meter;
 mod pace;
+mod pipeline;
 mod stream;
 
 use std::io::{self, ErrorKind};
@@ -45,6 +46,7 @@ pub(crate) fn run(load: &Load, options: &Generator) -> io::Result<()> {
     let figures = match load.protocol {
         Protocol::Echo => drive::<exchange::Echo>(load, options),
         Protocol::Http => drive::<exchange::Http>(load, options),
+        Protocol::Pipelined => drive::<pipeline::Pipeline>(load, options),
         Protocol::Stream => drive::<stream::Stream>(load, options),
     }?;
     println!("{figures}");
