@@ -12,7 +12,7 @@ use kapok::fiber::{self, Builder};
 use kapok::runtime::Handle;
 use kapok::{Engine, spawn, stack};
 
-use support::{CountsDrops, child, max_mappings, run, run_on_one, run_with, says, sentence, skip};
+use support::{CountsDrops, child, emulator, max_mappings, run, run_on_one, run_with, says, sentence, skip};
 
 #[test]
 fn it_runs_as_any_other() {
@@ -118,6 +118,9 @@ fn as_many_as_there_are(size: usize, most: usize) -> (usize, String) {
 
 #[test]
 fn limit_of_address_space_is_named() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("limit_of_address_space_is_named", || {
         rlimit::setrlimit(rlimit::Resource::AS, 4 << 30, 4 << 30).expect("one may have less");
         // What another worker keeps for its own next fibers is not to be had here.
