@@ -3,7 +3,7 @@
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 #![allow(unsafe_code, reason = "asks the system, and writes below the caller's frame")]
 
-#[allow(dead_code, reason = "the tests of the C shim use the rest")]
+#[expect(dead_code, reason = "the tests of the C shim use the rest")]
 #[path = "../native/mod.rs"]
 mod native;
 #[path = "../support/mod.rs"]
