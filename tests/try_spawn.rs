@@ -25,7 +25,7 @@ fn it_runs_as_any_other() {
                         number
                     };
                     // Sizes, and ways to a stack, take turns.
-                    let builder = Builder::new().stack_size([16, 64, 256][number % 3] << 10);
+                    let builder = Builder::new().stack_size([stack::MIN_SIZE, 64 << 10, 256 << 10][number % 3]);
                     match number % 4 {
                         0 => builder.spawn(body).unwrap(),
                         1 => builder.try_spawn_local(body).unwrap(),
@@ -236,6 +236,9 @@ fn limit_of_a_control_group_is_named() {
 /// A coroutine takes its stack in the same way.
 #[test]
 fn coroutine_too() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("coroutine_too", || {
         rlimit::setrlimit(rlimit::Resource::AS, 2 << 30, 2 << 30).expect("one may have less");
         let make = || Coroutine::<(), (), ()>::with(Engine::default(), 256 << 20, |_, ()| ());
