@@ -1,8 +1,8 @@
 #!/bin/bash
-# The whole suite built for another processor, and run here: ci/cross.sh ARCH [cargo test's arguments], where ARCH is aarch64,
-# armv7, i686, powerpc64le, riscv64 or s390x (big endian). i686 runs by itself, the others under qemu-user. Needs root and
-# Debian for its cross compilers and qemu (kept in ~/.cache/kapok-ci), and rustup for the standard library: without that it is a
-# visible skip, unless KAPOK_REQUIRE_TARGETS names the target.
+# The whole suite built for another processor, and run here: ci/cross.sh ARCH [arguments of cargo test] [-- of the test programs],
+# where ARCH is aarch64, armv7, i686, powerpc64le, riscv64 or s390x (big endian). i686 runs by itself, the others under qemu-user. Needs root and
+# Debian for its cross compilers and qemu (kept in ~/.cache/kapok-ci), and rustup for the standard library: without that, or where
+# the kernel does not let a namespace have its own binfmt_misc, it is a visible skip, unless KAPOK_REQUIRE_TARGETS names the target.
 #
 # qemu-user has no io_uring, no epoll_pwait2 and no seccomp, and takes MADV_GUARD_INSTALL without doing it, so what is tested is
 # what Kapok does on such systems. Programs that start themselves again have to find the emulator: the kernel runs it for them
@@ -24,14 +24,17 @@ case $arch in
         exit 1
         ;;
 esac
-if ! timeout 120 rustup target add "$target" >/dev/null 2>&1; then
+cannot() { # reason
     if [[ ",${KAPOK_REQUIRE_TARGETS:-}," == *",$target,"* ]]; then
-        echo "rustup gives no standard library for $target, and KAPOK_REQUIRE_TARGETS names it" >&2
+        echo "$1, and KAPOK_REQUIRE_TARGETS names $target" >&2
         exit 1
     fi
-    echo "SKIP $target: rustup gives no standard library"
+    echo "SKIP $target: $1"
     exit
-fi
+}
+timeout 120 rustup target add "$target" >/dev/null 2>&1 || cannot "rustup gives no standard library"
+[ "$arch" = i686 ] || unshare --user --map-root-user --mount mount -t binfmt_misc none /proc/sys/fs/binfmt_misc ||
+    cannot "a namespace has no binfmt_misc of its own"
 
 if ! command -v "$gnu-gcc" >/dev/null; then
     apt-get update -qq
@@ -54,18 +57,39 @@ export "CC_$name=$gnu-gcc" CC="$gnu-gcc $link" CXX="$gnu-g++ $link" CARGO_TARGET
 export "CARGO_TARGET_${name^^}_LINKER=$gnu-gcc" "CARGO_TARGET_${name^^}_RUSTFLAGS=-Clink-arg=${link/ / -Clink-arg=}"
 # What is emulated is slower, and nobody debugs it here.
 export KAPOK_DEADLINE_FACTOR="${KAPOK_DEADLINE_FACTOR:-5}" CARGO_PROFILE_DEV_DEBUG=0
-if [ -z "$qemu" ]; then
-    cargo test --target "$target" "$@"
-    exit
-fi
-export KAPOK_EMULATED=1
-cargo test --no-run --quiet --target "$target" "$@"
+
+# Cargo builds; the programs are run by themselves, two at a time. What comes after -- is for each of them.
+of_cargo=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+    of_cargo+=("$1")
+    shift
+done
+[ $# -eq 0 ] || shift
+logs=$CARGO_TARGET_DIR/logs list=$CARGO_TARGET_DIR/programs
+mkdir -p "$CARGO_TARGET_DIR"
+cargo test --no-run --message-format=json --target "$target" "${of_cargo[@]}" >"$list.json"
+sed -n '/"profile":{[^}]*"test":true/s/.*"executable":"\([^"]*\)".*/\1/p' "$list.json" >"$list"
+echo "$target: $(wc -l <"$list") test programs, built in $SECONDS s"
+export KAPOK_EMULATED=
+[ -z "$qemu" ] || KAPOK_EMULATED=1
 # The line that tells the kernel how such a program begins, with the emulator that is here in the place of the package's own.
-line=$(sed -n "s|^\(:[^:]*:M::[^:]*:[^:]*:\).*|\1$qemu:PF|p" "$cache/qemu/usr/share/qemu/binfmt.d/qemu-$machine.conf")
+line=
+[ -z "$qemu" ] || line=$(sed -n "s|^\(:[^:]*:M::[^:]*:[^:]*:\).*|\1$qemu:PF|p" "$cache/qemu/usr/share/qemu/binfmt.d/qemu-$machine.conf")
 export line
-# shellcheck disable=SC2016 # bash expands them, in there
-exec unshare --user --map-root-user --mount bash -euc '
-    mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
-    printf "%s" "$line" >/proc/sys/fs/binfmt_misc/register
-    exec cargo test "$@"
-' cargo --target "$target" "$@"
+emulated() { # command...
+    if [ -z "$qemu" ]; then
+        "$@"
+        return
+    fi
+    # shellcheck disable=SC2016 # bash expands them, in there
+    unshare --user --map-root-user --mount bash -euc '
+        mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+        printf "%s" "$line" >/proc/sys/fs/binfmt_misc/register
+        exec "$@"
+    ' emulated "$@"
+}
+status=0
+emulated ci/programs.sh "$logs" "$@" <"$list" || status=1
+# Where nothing is chosen, the examples in the documentation belong to it.
+[ ${#of_cargo[@]} -gt 0 ] || emulated cargo test --doc --target "$target" -- "$@" || status=1
+exit $status

@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 cargo fmt --check
-clang-format --dry-run --Werror csrc/*.c csrc/*.h csrc/asm/*.h csrc/test/*.c csrc/test/*.h csrc/test/*.cpp benches/servers/*.c benches/servers/*.h
+clang-format --dry-run --Werror csrc/*.c csrc/*.h csrc/asm/*.h csrc/test/*.c csrc/test/*.h csrc/test/*.cpp tests/*/*.c benches/servers/*.c benches/servers/*.h

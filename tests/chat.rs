@@ -177,7 +177,8 @@ fn everybody_hears_everything_in_order() {
 
 #[test]
 fn who_reads_too_slowly_is_told_and_holds_up_nobody() {
-    let server = start(&["--backlog", "10", "--max-line", "100000"]);
+    // Patience for one that does not read for as long as this takes.
+    let server = start(&["--backlog", "10", "--max-line", "100000", "--write-timeout", "3600"]);
     let mut slow = Guest::called(&server, "slow");
     let mut quick = Guest::called(&server, "quick");
     let mut talker = Guest::called(&server, "talker");

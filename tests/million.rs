@@ -5,7 +5,7 @@ mod support;
 
 use std::process::{Command, Output};
 
-use support::{max_mappings, says, show, skip, watchdog};
+use support::{emulator, max_mappings, says, show, skip, watchdog};
 
 fn run(count: usize, guard: &str) -> Output {
     run_on("", count, guard, &[])
@@ -61,6 +61,9 @@ fn all_are_alive_at_once_and_few_mappings_are_needed() {
 /// `ci/million.sh` does so with a thousand of a million.
 #[test]
 fn a_sample_overflows_and_their_neighbours_are_whole() {
+    if emulator::lacks("ptrace") {
+        return;
+    }
     for engine in kapok::Engine::available() {
         for guard in ["", "mprotect"] {
             let _watchdog = watchdog();

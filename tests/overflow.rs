@@ -209,7 +209,7 @@ fn overflow_in_a_function_of_c() {
                 drop(fiber.unwrap().join());
             });
         },
-        |ended| reported(ended, &["kapok: fiber (id ", "16384 bytes"]),
+        |ended| reported(ended, &["kapok: fiber (id ", &format!("{} bytes", stack::MIN_SIZE)]),
     );
 }
 

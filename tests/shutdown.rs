@@ -15,7 +15,7 @@ use kapok::runtime::{Builder, Handle, Runtime, ShutdownError};
 use kapok::sync::Baton;
 use kapok::{Cancelled, Engine, blocking, fiber, shield, spawn};
 
-use support::{CountsDrops, OnDrop, run, says, watchdog};
+use support::{CountsDrops, OnDrop, emulator, run, says, watchdog};
 
 const SOON: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(3600);
@@ -36,8 +36,11 @@ fn is_cancelled<T>(result: Result<T, Box<dyn Any + Send>>) -> bool {
     result.err().is_some_and(|payload| payload.is::<Cancelled>())
 }
 
+/// Each worker has time enough to hear of it.
 fn stopped_in_vain(runtime: Runtime) -> ShutdownError {
-    runtime.shutdown_timeout(SOON).expect_err("somebody refuses")
+    runtime
+        .shutdown_timeout(emulator::patience(10 * SOON))
+        .expect_err("somebody refuses")
 }
 
 #[test]

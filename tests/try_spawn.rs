@@ -12,7 +12,7 @@ use kapok::fiber::{self, Builder};
 use kapok::runtime::Handle;
 use kapok::{Engine, spawn, stack};
 
-use support::{CountsDrops, child, max_mappings, run, run_on_one, run_with, says, sentence, skip};
+use support::{CountsDrops, child, emulator, max_mappings, run, run_on_one, run_with, says, sentence, skip};
 
 #[test]
 fn it_runs_as_any_other() {
@@ -25,7 +25,7 @@ fn it_runs_as_any_other() {
                         number
                     };
                     // Sizes, and ways to a stack, take turns.
-                    let builder = Builder::new().stack_size([16, 64, 256][number % 3] << 10);
+                    let builder = Builder::new().stack_size([stack::MIN_SIZE, 64 << 10, 256 << 10][number % 3]);
                     match number % 4 {
                         0 => builder.spawn(body).unwrap(),
                         1 => builder.try_spawn_local(body).unwrap(),
@@ -118,6 +118,9 @@ fn as_many_as_there_are(size: usize, most: usize) -> (usize, String) {
 
 #[test]
 fn limit_of_address_space_is_named() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("limit_of_address_space_is_named", || {
         rlimit::setrlimit(rlimit::Resource::AS, 4 << 30, 4 << 30).expect("one may have less");
         // What another worker keeps for its own next fibers is not to be had here.
@@ -233,6 +236,9 @@ fn limit_of_a_control_group_is_named() {
 /// A coroutine takes its stack in the same way.
 #[test]
 fn coroutine_too() {
+    if emulator::lacks("RLIMIT_AS") {
+        return;
+    }
     child::undisturbed("coroutine_too", || {
         rlimit::setrlimit(rlimit::Resource::AS, 2 << 30, 2 << 30).expect("one may have less");
         let make = || Coroutine::<(), (), ()>::with(Engine::default(), 256 << 20, |_, ()| ());

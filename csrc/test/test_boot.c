@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../platform.h"
+
 /* The signal that a boot by sigaltstack(2) uses. */
 #define SIGNAL SIGUSR2
 
@@ -148,6 +150,18 @@ static void first_entries_in_many_threads(void)
         CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
+/*
+ * qemu-user (10.0) writes handler and flags of a signal one after the other, while another thread that takes the signal reads
+ * them: a handler without SA_SIGINFO is then called as one that has it, or the other way round, or the address SIG_IGN is
+ * called. Where a first entry changes nothing of the kind, there is nothing to see.
+ */
+static int signals_are_emulated(void)
+{
+    const char *emulated = getenv("KAPOK_EMULATED");
+
+    return !KAPOK_HAVE_MAKECONTEXT && emulated != NULL && strcmp(emulated, "1") == 0;
+}
+
 /* With another thread at it, this one takes signals, and each is counted. */
 static void signals_of_other_threads_arrive(void)
 {
@@ -155,6 +169,8 @@ static void signals_of_other_threads_arrive(void)
     pthread_t other;
     int i;
 
+    if (signals_are_emulated())
+        test_skipped("the emulator does not change what a signal does at once: another thread may see a part of it");
     memset(&action, 0, sizeof action);
     action.sa_handler = count;
     CHECK(sigaction(SIGNAL, &action, NULL) == 0);

@@ -7,10 +7,13 @@ use std::thread;
 use kapok::sync::Baton;
 use kapok::{Engine, spawn, spawn_local};
 
+use crate::support::emulator::rounds;
 use crate::support::{run, run_with};
 
 /// Rounds of a game that switches threads each time.
-const REMOTE_ROUNDS: usize = 100_000;
+fn remote_rounds() -> usize {
+    rounds(100_000)
+}
 
 /// The two batons of a game of ping-pong.
 #[derive(Default)]
@@ -50,8 +53,8 @@ fn ping_pong_of_two_fibers() {
             let table = Arc::new(Table::default());
             let other = Arc::clone(&table);
             // On this worker, or what is played is the game of two runtimes, ten times as long.
-            let answering = spawn_local(move || other.answer(1_000_000));
-            table.serve(1_000_000);
+            let answering = spawn_local(move || other.answer(rounds(1_000_000)));
+            table.serve(rounds(1_000_000));
             answering.join().unwrap();
         });
     }
@@ -61,8 +64,8 @@ fn ping_pong_of_two_fibers() {
 fn ping_pong_of_two_runtimes() {
     let table = Arc::new(Table::default());
     let theirs = Arc::clone(&table);
-    let other = thread::spawn(move || run(move || theirs.answer(REMOTE_ROUNDS)));
-    run(|| table.serve(REMOTE_ROUNDS));
+    let other = thread::spawn(move || run(move || theirs.answer(remote_rounds())));
+    run(|| table.serve(remote_rounds()));
     other.join().unwrap();
 }
 
@@ -70,15 +73,14 @@ fn ping_pong_of_two_runtimes() {
 fn ping_pong_of_a_fiber_and_a_thread() {
     let table = Arc::new(Table::default());
     let theirs = Arc::clone(&table);
-    let other = thread::spawn(move || theirs.answer(REMOTE_ROUNDS));
-    run(|| table.serve(REMOTE_ROUNDS));
+    let other = thread::spawn(move || theirs.answer(remote_rounds()));
+    run(|| table.serve(remote_rounds()));
     other.join().unwrap();
 }
 
 #[test]
 fn many_games_between_two_runtimes() {
     const GAMES: usize = 50;
-    const ROUNDS: usize = 2_000;
     let tables: Arc<[Table]> = (0..GAMES).map(|_| Table::default()).collect();
     let side = |tables: Arc<[Table]>, play: fn(&Table, usize)| {
         move || {
@@ -86,7 +88,7 @@ fn many_games_between_two_runtimes() {
                 let players: Vec<_> = (0..GAMES)
                     .map(|i| {
                         let tables = Arc::clone(&tables);
-                        spawn(move || play(&tables[i], ROUNDS))
+                        spawn(move || play(&tables[i], rounds(2_000)))
                     })
                     .collect();
                 players.into_iter().for_each(|player| player.join().unwrap());
@@ -101,19 +103,18 @@ fn many_games_between_two_runtimes() {
 #[test]
 fn many_fibers_and_threads_play_at_once() {
     const GAMES: usize = 8;
-    const ROUNDS: usize = 2_000;
     run(|| {
         let tables: Arc<[Table]> = (0..GAMES).map(|_| Table::default()).collect();
         let threads: Vec<_> = (0..GAMES)
             .map(|i| {
                 let tables = Arc::clone(&tables);
-                thread::spawn(move || tables[i].answer(ROUNDS))
+                thread::spawn(move || tables[i].answer(rounds(2_000)))
             })
             .collect();
         let fibers: Vec<_> = (0..GAMES)
             .map(|i| {
                 let tables = Arc::clone(&tables);
-                spawn(move || tables[i].serve(ROUNDS))
+                spawn(move || tables[i].serve(rounds(2_000)))
             })
             .collect();
         fibers.into_iter().for_each(|fiber| fiber.join().unwrap());
@@ -147,11 +148,12 @@ fn what_was_written_before_the_post_is_seen_after_the_wait() {
                 }
             }
         });
-        for round in 1..=10_000 {
+        let last = rounds(10_000) as u64;
+        for round in 1..=last {
             there.wait();
             there.reset();
             assert!(cells.iter().all(|cell| cell.load(Ordering::Relaxed) == round));
-            stop.store(round == 10_000, Ordering::Relaxed);
+            stop.store(round == last, Ordering::Relaxed);
             back.post();
         }
         kapok::blocking(|| thread.join().unwrap());

@@ -7,7 +7,7 @@ use std::thread;
 use kapok::sync::Baton;
 use kapok::{fiber, spawn};
 
-use crate::support::{Random, run, run_on_one, watchdog};
+use crate::support::{Random, emulator, run, run_on_one, watchdog};
 
 /// One that waits with tiny time-outs, and how many posts it has asked for.
 #[derive(Default)]
@@ -55,15 +55,15 @@ fn race_to_post(racers: &[Racer], rounds: usize) {
 #[test]
 fn post_of_a_thread_races_with_the_time_out_of_a_fiber() {
     const RACERS: usize = 10;
-    const ROUNDS: usize = 10_000;
+    let rounds = emulator::rounds(10_000);
     run(|| {
         let racers = racers(RACERS);
         let theirs = Arc::clone(&racers);
-        let poster = thread::spawn(move || race_to_post(&theirs, ROUNDS));
+        let poster = thread::spawn(move || race_to_post(&theirs, rounds));
         let waiters: Vec<_> = (0..RACERS)
             .map(|i| {
                 let racers = Arc::clone(&racers);
-                spawn(move || race_to_wait(&racers[i], i as u64, ROUNDS))
+                spawn(move || race_to_wait(&racers[i], i as u64, rounds))
             })
             .collect();
         let late: usize = waiters.into_iter().map(|waiter| waiter.join().unwrap()).sum();
@@ -78,27 +78,27 @@ fn post_of_a_thread_races_with_the_time_out_of_a_fiber() {
 
 #[test]
 fn post_of_a_thread_races_with_the_time_out_of_a_thread() {
-    const ROUNDS: usize = 10_000;
+    let rounds = emulator::rounds(10_000);
     let _watchdog = watchdog();
     let racers = racers(2);
     thread::scope(|scope| {
         for (seed, racer) in (0..).zip(racers.iter()) {
-            scope.spawn(move || race_to_wait(racer, seed, ROUNDS));
+            scope.spawn(move || race_to_wait(racer, seed, rounds));
         }
-        race_to_post(&racers, ROUNDS);
+        race_to_post(&racers, rounds);
     });
     assert!(racers.iter().all(|racer| !racer.baton.try_wait()));
 }
 
 #[test]
 fn post_of_a_fiber_races_with_the_time_out_of_its_neighbour() {
-    const ROUNDS: usize = 5_000;
+    let rounds = emulator::rounds(5_000);
     run_on_one(|| {
         let racers = racers(1);
         let theirs = Arc::clone(&racers);
-        let waiter = spawn(move || race_to_wait(&theirs[0], 0, ROUNDS));
+        let waiter = spawn(move || race_to_wait(&theirs[0], 0, rounds));
         let mut random = Random::new(2);
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             while racers[0].asked.load(Ordering::SeqCst) == round {
                 fiber::yield_now();
             }
@@ -116,14 +116,14 @@ fn post_of_a_fiber_races_with_the_time_out_of_its_neighbour() {
 fn many_posters_at_once_wake_one_waiter_once() {
     run(|| {
         const POSTERS: usize = 8;
-        const ROUNDS: usize = 500;
+        let rounds = emulator::rounds(500);
         let baton = Arc::new(Baton::new());
         let (round, arrived) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let threads: Vec<_> = (0..POSTERS)
             .map(|_| {
                 let (baton, round, arrived) = (Arc::clone(&baton), Arc::clone(&round), Arc::clone(&arrived));
                 thread::spawn(move || {
-                    for number in 1..=ROUNDS {
+                    for number in 1..=rounds {
                         while round.load(Ordering::SeqCst) < number {
                             thread::yield_now();
                         }
@@ -133,7 +133,7 @@ fn many_posters_at_once_wake_one_waiter_once() {
                 })
             })
             .collect();
-        for number in 1..=ROUNDS {
+        for number in 1..=rounds {
             round.store(number, Ordering::SeqCst);
             baton.wait();
             while arrived.load(Ordering::SeqCst) < number * POSTERS {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::support::{Httpd, SECRET, Site, blob};
+use crate::support::{Httpd, SECRET, Site, blob, emulator};
 
 #[test]
 fn file_is_served_with_its_type() {
@@ -177,12 +177,15 @@ fn only_regular_files_are_opened() {
 
 #[test]
 fn large_file_arrives_whole() {
-    const LENGTH: usize = 64 << 20;
-    let site = Site::new().with_blob("blob", LENGTH);
+    let length = emulator::rounds(64 << 20);
+    let site = Site::new().with_blob("blob", length);
     let server = Httpd::serving(&site.root(), &[]);
-    let expected = blob(LENGTH);
+    let expected = blob(length);
     let mut client = server.connect();
-    assert!(client.get("/blob").expect(200).body == expected, "64 MiB differ");
+    assert!(
+        client.get("/blob").expect(200).body == expected,
+        "{length} bytes differ"
+    );
     let part = client.get_with("/blob", "Range: bytes=1000003-5000000\r\n").expect(206);
     assert!(part.body == expected[1_000_003..=5_000_000], "the part differs");
     client.get("/plaintext").expect(200);

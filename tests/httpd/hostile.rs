@@ -4,7 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Client, Httpd, Site};
+use crate::support::{Client, Httpd, Site, emulator};
 
 /// Sends what must be refused, with a request behind it that must not be answered.
 #[track_caller]
@@ -242,7 +242,8 @@ fn pipelined_requests_for_much_do_not_pile_up_in_memory() {
     const CLIENTS: usize = 30;
     const REQUESTS: usize = 100;
     let site = Site::new().with_blob("blob", 60_000);
-    let server = Httpd::serving(&site.root(), &[]);
+    // The last client does not read before all the others have.
+    let server = Httpd::serving(&site.root(), &["--write-timeout", "3600"]);
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
     for client in &mut clients {
         // All of them fit into one read of the server, their answers are six megabytes.
@@ -252,6 +253,9 @@ fn pipelined_requests_for_much_do_not_pile_up_in_memory() {
         for _ in 0..REQUESTS {
             assert_eq!(client.answer().expect(200).body.len(), 60_000);
         }
+    }
+    if emulator::lacks("memory of a process that is not its own as well") {
+        return;
     }
     let memory = server.peak_memory();
     assert!(memory < 64 << 20, "{CLIENTS} pipelining clients cost {memory} bytes");

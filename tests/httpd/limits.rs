@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Client, Httpd};
+use crate::support::{Client, Httpd, emulator};
 
 /// Sockets that this process may hold, less what the other tests need.
 fn sockets_to_spare() -> usize {
@@ -44,8 +44,8 @@ fn connections_beyond_the_limit_are_turned_away_politely() {
 fn ten_thousand_idle_connections_stay_open() {
     // poll(2) looks at every descriptor in every turn: there, ten thousand of them cost a hundred million looks.
     let is_poll = std::env::var("KAPOK_REACTOR").is_ok_and(|name| name == "poll");
-    let count = sockets_to_spare().min(if is_poll { 1000 } else { 10_000 });
-    let server = Httpd::start(&["--idle-timeout", "600"]);
+    let count = sockets_to_spare().min(if is_poll { 1000 } else { emulator::rounds(10_000) });
+    let server = Httpd::start(&["--idle-timeout", "3600"]);
     let mut clients: Vec<Client> = (0..count).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.get("/plaintext").expect(200);
@@ -64,7 +64,7 @@ fn ten_thousand_idle_connections_stay_open() {
 
 #[test]
 fn thousands_of_connections_reset_at_once_leave_nothing_behind() {
-    let count = sockets_to_spare().min(3000);
+    let count = sockets_to_spare().min(emulator::rounds(3000));
     let server = Httpd::start(&[]);
     server.get("/plaintext").expect(200);
     let baseline = descriptors(&server);

@@ -15,13 +15,22 @@ pub(crate) fn patience(time: Duration) -> Duration {
     }
 }
 
+fn is_emulated() -> bool {
+    std::env::var_os("KAPOK_EMULATED").is_some_and(|value| value == "1")
+}
+
+/// How often a test does what it does again and again to meet a rare moment: `count` times, and a tenth of it where that takes
+/// ten times as long.
+pub(crate) fn rounds(count: usize) -> usize {
+    if is_emulated() { count / 10 } else { count }
+}
+
 /// Whether there is an emulator (`KAPOK_EMULATED=1`). Tells then, past the harness, that something is not tested there, since it
 /// does not do `what` as Linux does.
 pub(crate) fn lacks(what: &str) -> bool {
-    let emulated = std::env::var_os("KAPOK_EMULATED").is_some_and(|value| value == "1");
-    if emulated {
+    if is_emulated() {
         // Nothing can be done about a closed standard error.
         drop(io::stderr().write_all(format!("SKIP the emulator lacks {what}\n").as_bytes()));
     }
-    emulated
+    is_emulated()
 }

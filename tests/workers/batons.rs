@@ -8,7 +8,7 @@ use kapok::runtime::Handle;
 use kapok::sync::Baton;
 use kapok::{fiber, spawn};
 
-use crate::support::{Random, show};
+use crate::support::{Random, emulator, show};
 use crate::{here, run_on, spawn_on};
 
 /// Lets two fibers take turns, so many times.
@@ -36,7 +36,8 @@ fn ping_pong(workers: [usize; 2], rounds: usize) {
 /// `KAPOK_ROUNDS` says how many rounds; `ci/workers.sh` runs ten million.
 #[test]
 fn ping_pong_between_two_workers() {
-    let rounds = std::env::var("KAPOK_ROUNDS").map_or(100_000, |text| text.parse().expect("a number"));
+    let rounds =
+        std::env::var("KAPOK_ROUNDS").map_or(emulator::rounds(100_000), |text| text.parse().expect("a number"));
     let begin = std::time::Instant::now();
     kapok::runtime::Builder::new()
         .workers(2)
@@ -49,7 +50,7 @@ fn ping_pong_between_two_workers() {
 fn many_pairs_between_many_workers() {
     run_on(4, || {
         let pairs: Vec<_> = (0..16)
-            .map(|i| spawn(move || ping_pong([i % 4, (i / 4 + i + 1) % 4], 2_000)))
+            .map(|i| spawn(move || ping_pong([i % 4, (i / 4 + i + 1) % 4], emulator::rounds(2_000))))
             .collect();
         pairs.into_iter().for_each(|pair| pair.join().unwrap());
     });
@@ -58,17 +59,17 @@ fn many_pairs_between_many_workers() {
 #[test]
 fn park_and_unpark_across_workers() {
     run_on(2, || {
-        const ROUNDS: usize = 10_000;
+        let rounds = emulator::rounds(10_000);
         let count = Arc::new(AtomicUsize::new(0));
         let (theirs, done) = (Arc::clone(&count), Arc::new(Baton::new()));
         let end = Arc::clone(&done);
         let parker = spawn_on(1, move || {
-            while theirs.load(Ordering::SeqCst) < ROUNDS {
+            while theirs.load(Ordering::SeqCst) < rounds {
                 fiber::park();
             }
             end.post();
         });
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             count.fetch_add(1, Ordering::SeqCst);
             parker.fiber().unpark();
         }
@@ -112,7 +113,7 @@ fn storms_of_sleeping_and_waking() {
 /// Whatever ends last, on whichever worker: the runtime ends.
 #[test]
 fn runtimes_end_when_their_last_fibers_end_at_once() {
-    for round in 0..500 {
+    for round in 0..emulator::rounds(500) {
         let ended = Arc::new(AtomicUsize::new(0));
         let theirs = Arc::clone(&ended);
         run_on(2 + round % 3, move || {

@@ -12,7 +12,7 @@ use kapok::spawn;
 use kapok::sync::Baton;
 
 use crate::run_on;
-use crate::support::{all_is_closed_since, child, open_descriptors, panics, says, sentence, watchdog};
+use crate::support::{all_is_closed_since, child, emulator, open_descriptors, panics, says, sentence, watchdog};
 
 fn start(workers: usize) -> Runtime {
     Builder::new().workers(workers).build().expect("a runtime can be had")
@@ -194,7 +194,7 @@ fn dropped_by_its_own_fiber_it_ends_by_itself() {
 #[test]
 fn spawns_race_with_the_end() {
     let _watchdog = watchdog();
-    for round in 0..300 {
+    for round in 0..emulator::rounds(300) {
         let workers = 1 + round % 3;
         let (ran, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let runtime = start(workers);
@@ -227,7 +227,7 @@ fn spawns_race_with_the_end() {
 /// The same for `run`, which ends by itself when nothing is left to do.
 #[test]
 fn spawns_race_with_the_last_fiber() {
-    for round in 0..300 {
+    for round in 0..emulator::rounds(300) {
         let (ran, slot) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None)));
         let (count, theirs) = (Arc::clone(&ran), Arc::clone(&slot));
         let spawner = thread::spawn(move || {

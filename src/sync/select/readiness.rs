@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 
 use super::{Case, Ticket};
+use crate::reactor::Outcome;
 use crate::sched::Interest;
 use crate::sync::queue::Choice;
 use crate::sys::{self, Direction};
@@ -72,21 +73,45 @@ impl Case for Readiness<'_> {
         let waker = Waker::from(Arc::new(Chooses(Arc::clone(ticket.0), ticket.1)));
         match watcher::watch(self.watched.0, self.direction, &waker).map(|it| (it.outcome(), it)) {
             Ok((None, interest)) => self.interest = Some(interest),
-            Ok((Some(Ok(_)), _)) => {} // ready by now
-            Ok((Some(Err(errno)), _)) => self.found = Some(Err(io::Error::from_raw_os_error(errno))),
+            // Ready by now. Where another thread has found that out, it chooses this case, or is about to.
+            Ok((Some(outcome), _)) => self.found = Some(found(outcome)),
             Err(error) => self.found = Some(Err(error)),
         }
         self.interest.is_some()
     }
 
     fn leave(&mut self, was_chosen: bool) {
-        let outcome = self.interest.take().and_then(|interest| interest.outcome());
+        // Without an interest it was over when it was to join the line, and what was found then stays.
+        let Some(interest) = self.interest.take() else { return };
         if was_chosen {
-            self.found = outcome.map(|outcome| match outcome {
-                // Nobody watches any more, because the listener was closed: a call will say so.
-                Ok(_) | Err(libc::ECANCELED) => Ok(()),
-                Err(errno) => Err(io::Error::from_raw_os_error(errno)),
-            });
+            self.found = interest.outcome().map(found);
         }
+    }
+}
+
+fn found(outcome: Outcome) -> io::Result<()> {
+    match outcome {
+        // Nobody watches any more, because the listener was closed: a call will say so.
+        Ok(_) | Err(libc::ECANCELED) => Ok(()),
+        Err(errno) => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another thread may find it ready, and choose it, before it has looked how that ended.
+    #[test]
+    fn what_is_ready_when_it_joins_the_line_may_be_chosen_all_the_same() {
+        let listener = crate::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut case = readable(&listener);
+        let choice = Arc::new(Choice::new());
+        // On this thread nobody watches: it looks once, and the kernel says that it is ready.
+        assert!(!case.enlist(&Ticket(&choice, 0)));
+        assert!(choice.choose(0));
+        case.leave(choice.chosen() == Some(0));
+        case.take().unwrap();
     }
 }

@@ -43,8 +43,8 @@ impl Site {
 
 /// Bytes in which every part differs from every other.
 pub(crate) fn blob(length: usize) -> Vec<u8> {
-    (0_u64..)
-        .flat_map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes())
-        .take(length)
-        .collect()
+    let words = (0..length.div_ceil(8) as u64).map(|word| word.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes());
+    let mut bytes = words.collect::<Vec<_>>().into_flattened();
+    bytes.truncate(length);
+    bytes
 }
