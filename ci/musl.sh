@@ -23,9 +23,8 @@ if ! timeout 120 rustup target add "$target" >/dev/null 2>&1; then
     echo "SKIP $target: rustup gives no standard library"
     exit
 fi
-export CARGO_TARGET_DIR=target/musl
 if [ "$arch" = x86_64 ]; then
-    export CC_x86_64_unknown_linux_musl=musl-gcc
+    export CARGO_TARGET_DIR=target/musl CC_x86_64_unknown_linux_musl=musl-gcc
     KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll exec cargo test --target "$target" "$@"
 fi
 
@@ -43,7 +42,7 @@ includes=$(aarch64-linux-gnu-gcc -print-file-name=include)
 export CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc AR_aarch64_unknown_linux_musl=aarch64-linux-gnu-ar
 export CFLAGS_aarch64_unknown_linux_musl="-nostdinc -isystem $headers -isystem $includes -mno-outline-atomics -U_FORTIFY_SOURCE"
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=aarch64-linux-gnu-gcc
-export KAPOK_EMULATED=1 KAPOK_DEADLINE_FACTOR="${KAPOK_DEADLINE_FACTOR:-5}" CARGO_PROFILE_DEV_DEBUG=0
+export CARGO_TARGET_DIR=target/musl-aarch64 KAPOK_EMULATED=1 KAPOK_DEADLINE_FACTOR="${KAPOK_DEADLINE_FACTOR:-5}" CARGO_PROFILE_DEV_DEBUG=0
 case " $* " in *" --no-run "*) exec cargo test --target "$target" "$@" ;; esac
 cargo test --no-run --quiet --target "$target" "$@"
 # Programs that start themselves again have to find the emulator, see ci/cross.sh.
