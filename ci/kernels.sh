@@ -52,13 +52,13 @@ initramfs() { # machine reactors file
     while read -r path; do
         name=${path##*/}
         if [[ $path == */examples/* ]]; then
-            "$strip" -o "$root/debug/examples/$name" "$path"
+            "$strip" -g -o "$root/debug/examples/$name" "$path"
             continue
         fi
         name=${name%-*}
         [[ " $without " == *" $name "* ]] && continue
         [[ -z ${KAPOK_KERNEL_TESTS:-} || " $KAPOK_KERNEL_TESTS " == *" $name "* ]] || continue
-        "$strip" -o "$root/debug/deps/$name" "$path"
+        "$strip" -g -o "$root/debug/deps/$name" "$path"
     done <"$scratch/programs-$machine"
     echo "127.0.0.1 localhost" >"$root/etc/hosts"
     cat >"$root/init" <<INIT
