@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use kapok::net::{TcpListener, TcpStream};
+use kapok::net::TcpListener;
 use kapok::runtime::Handle;
 use kapok::spawn;
 use kapok::sync::Baton;
@@ -162,7 +162,8 @@ fn group_of_listeners_shares_an_address() {
             .collect();
         for _ in 0..COUNT {
             let mut answer = Vec::new();
-            TcpStream::connect(address).unwrap().read_to_end(&mut answer).unwrap();
+            let mut stream = kapok::net::TcpStream::connect(address).unwrap();
+            stream.read_to_end(&mut answer).unwrap();
             assert_eq!(answer, b"!");
         }
         group.iter().for_each(TcpListener::close);

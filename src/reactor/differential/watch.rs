@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Longer than a runner would wait for anything.
+/// Longer than a runner would wait for anything, on a machine that is not emulated.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a thread is at.
@@ -32,16 +32,23 @@ impl Watched {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = run;
     }
 
-    fn late(&self) -> Option<Run> {
+    fn late(&self, limit: Duration) -> Option<Run> {
         let run = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        run.filter(|run| run.since.elapsed() > LIMIT)
+        run.filter(|run| run.since.elapsed() > limit)
     }
 }
 
 /// Watches until `done` is hung up.
 pub(super) fn watch(all: &[Watched], done: &Receiver<()>) {
+    let factor = std::env::var("KAPOK_DEADLINE_FACTOR")
+        .ok()
+        .filter(|factor| !factor.is_empty());
+    let factor = factor.map_or(1, |factor| {
+        factor.parse().expect("KAPOK_DEADLINE_FACTOR is a whole number")
+    });
+    let limit = LIMIT * factor;
     while done.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
-        if let Some(Run { seed, reactor, .. }) = all.iter().find_map(Watched::late) {
+        if let Some(Run { seed, reactor, .. }) = all.iter().find_map(|watched| watched.late(limit)) {
             super::say(&format!(
                 "script {seed} on {reactor} hangs; to repeat it: KAPOK_SEED={seed} KAPOK_SCRIPTS=1 \
                  KAPOK_REACTOR={reactor} cargo test --lib differential"

@@ -196,7 +196,8 @@ fn an_eventfd_that_is_not_watched_any_more_is_watched_again() {
     for errno in [0, libc::ENOMEM, libc::EAGAIN, libc::ECANCELED] {
         let Some(mut reactor) = tiny(64, 128) else { return };
         let uring = inner(&mut reactor);
-        uring.bell = Bell::EventFd(EventFd::new().unwrap());
+        // The one it had may be an eventfd, too, and about to be watched.
+        let _left_open = std::mem::replace(&mut uring.bell, Bell::EventFd(EventFd::new().unwrap()));
         // The kernel has given the watch up, or, here, has never begun.
         uring.apply(Token::Bell, -errno, 0);
         reactor.turn(Some(Duration::ZERO)).unwrap();
