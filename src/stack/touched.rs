@@ -89,8 +89,10 @@ mod tests {
         assert_eq!(in_pagemap(&pages).unwrap(), pages.end);
         assert_eq!(in_memory(&pages).unwrap(), pages.end);
         for touched in [COUNT - 1, CHUNK, CHUNK - 1, 0] {
-            // SAFETY: within the mapping, which is ours.
-            unsafe { base.add(touched * page_size()).write(1) };
+            // SAFETY: within the mapping.
+            let page = unsafe { base.add(touched * page_size()) };
+            // SAFETY: ours, and it can be written.
+            unsafe { page.write(1) };
             let lowest = start + touched * page_size();
             assert_eq!(in_pagemap(&pages).unwrap(), lowest);
             assert_eq!(in_memory(&pages).unwrap(), lowest);
