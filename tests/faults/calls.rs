@@ -36,7 +36,7 @@ impl Made<'_> {
 const MADV_GUARD_INSTALL: c_int = 102;
 
 fn is_probe(call: &Made<'_>) -> bool {
-    call.phase == Phase::Setup && call.args[1] == 2 * page_size() as u64
+    call.phase == Phase::Setup && [2, 3].contains(&(call.args[1] / page_size() as u64))
 }
 
 const fn call(name: &'static str, numbers: &'static [c_long]) -> Call {
@@ -111,7 +111,7 @@ pub(crate) const CALLS: &[Call] = &[
     call_if("mmap(stack)", &[libc::SYS_mmap], |call| {
         is_mapping_of_stacks(call.args[1])
     }),
-    // Whether guards may be made by advice is tried with two pages.
+    // Whether guards may be made by advice is tried with two pages, and with three whether many may at once.
     call_if("mmap(probe)", &[libc::SYS_mmap], is_probe),
     call_if("madvise(probe)", &[libc::SYS_madvise], |call| {
         call.has(2, MADV_GUARD_INSTALL) && is_probe(call)
@@ -126,6 +126,7 @@ pub(crate) const CALLS: &[Call] = &[
     call_if("mprotect(guard)", &[libc::SYS_mprotect], |call| {
         call.by_worker && call.has(2, libc::PROT_NONE)
     }),
+    call("process_madvise", &[libc::SYS_process_madvise]),
     call_if("madvise(guard)", &[libc::SYS_madvise], |call| {
         call.has(2, MADV_GUARD_INSTALL)
     }),

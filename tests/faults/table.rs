@@ -224,6 +224,8 @@ pub(crate) const ROWS: &[Row] = rows! {
     ALL Setup "madvise(guard)" [ENOMEM] => Nothing; when(ONCE); may_be_missing(),
     // What is locked gets the other guard.
     ALL Setup "madvise(guard)" [EINVAL] => Nothing; may_be_missing(),
+    // One call for each instead.
+    ALL Setup "process_madvise" [EBADF EFAULT EINTR EINVAL ENOMEM ENOSYS EPERM ESRCH] => Nothing; may_be_missing(),
 
     // ---- waiting ----
     EPOLL Run "epoll_wait" [EINTR] => Nothing,
@@ -279,6 +281,7 @@ pub(crate) const ROWS: &[Row] = rows! {
     ALL Run "madvise(guard)" [EFAULT EPERM] => Error; may_be_missing(),
     ALL Run "madvise(guard)" [ENOMEM] => Error; when(&[When::Each]); may_be_missing(),
     ALL Run "madvise(guard)" [EINVAL] => Nothing; may_be_missing(),
+    ALL Run "process_madvise" [EBADF EFAULT EINTR EINVAL ENOMEM ENOSYS EPERM ESRCH] => Nothing; may_be_missing(),
     URING End "munmap(ring)" [EINVAL ENOMEM] => Nothing,
 
     // ---- sockets ----
