@@ -59,12 +59,16 @@ fn names() -> MutexGuard<'static, BTreeMap<NonZeroU64, Arc<str>>> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Also among the [`NAMES`].
+#[derive(Debug)]
+struct Name(Arc<str>);
+
 /// What everybody may know of a fiber.
 #[derive(Debug)]
 pub(super) struct Identity {
     id: FiberId,
-    /// Also among the [`NAMES`].
-    name: Option<Arc<str>>,
+    /// By a thin pointer: a word less for each of the many that have none.
+    name: Option<Box<Name>>,
     spawned_at: Option<&'static Location<'static>>,
     /// Posted by `unpark`, consumed by `park`.
     parking: Baton,
@@ -76,10 +80,14 @@ impl Identity {
         let id = FiberId::next();
         Identity {
             id,
-            name: name.map(|name| id.be_called(name)),
+            name: name.map(|name| Box::new(Name(id.be_called(name)))),
             spawned_at,
             parking: Baton::new(),
         }
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.name.as_deref().map(|Name(name)| &**name)
     }
 
     pub(super) fn parking(&self) -> &Baton {
@@ -88,7 +96,7 @@ impl Identity {
 
     pub(super) fn describe(&self) -> Description<'_> {
         let Who { id, spawned_at } = self.who();
-        let name = self.name.as_deref();
+        let name = self.name();
         Description { name, id, spawned_at }
     }
 
@@ -138,7 +146,7 @@ impl Fiber {
     /// The name it was given by [`Builder::name`](super::Builder::name). Of a plain thread, the thread's.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.identity().name.as_deref()
+        self.0.identity().name()
     }
 
     /// Where in the program it was started. `None` of the first fiber of a runtime, and of a plain thread.

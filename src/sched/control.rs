@@ -4,6 +4,7 @@
 //! as much as from a dense slab (docs/performance.md).
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -72,13 +73,18 @@ impl FiberRef {
         task
     }
 
-    /// Whether something with this address lies on its own stack.
-    pub(super) fn has_on_its_stack(self, address: usize) -> bool {
+    /// The addresses that frames on its stack have.
+    pub(super) fn addresses(self) -> Option<Range<usize>> {
         let slot = &self.block().stack;
         let stack = slot.take();
-        let has = stack.as_ref().is_some_and(|stack| stack.addresses().contains(&address));
+        let addresses = stack.as_ref().map(Stack::addresses);
         slot.set(stack);
-        has
+        addresses
+    }
+
+    /// Whether something with this address lies on its own stack.
+    pub(super) fn has_on_its_stack(self, address: usize) -> bool {
+        self.addresses().is_some_and(|addresses| addresses.contains(&address))
     }
 
     /// For carrying it through an operation's `user` word.

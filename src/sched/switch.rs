@@ -185,13 +185,16 @@ impl Worker {
             }
             Err(error) => {
                 // The logger, and what the task drops on the way, may want to wait, which must block the thread here: the
-                // fiber that is leaving has arranged for its own wake-up already.
+                // fiber that is leaving has arranged for its own wake-up already. For that reason, too, a logger that panics must
+                // not unwind that fiber: others have the address of its frame.
+                let abort = AbortOnUnwind::arm();
                 let leaving = self.current.take();
                 log::error!("a fiber cannot start: {error}");
                 if let Some(task) = block.task.take() {
                     task.fail(error);
                 }
                 self.current.set(leaving);
+                abort.disarm();
                 self.remove(fiber);
                 None
             }
@@ -220,12 +223,10 @@ impl Worker {
             let Some((_, fiber)) = here.filter(|(worker, _)| worker.measure.is_none()) else {
                 return;
             };
-            let slot = &fiber.block().stack;
-            let stack = slot.take();
-            if let Some(stack) = &stack {
-                stack::shrink_here(stack);
+            // The stack is back in its place by then: the report of an overflow looks there.
+            if let Some(addresses) = fiber.addresses() {
+                stack::shrink_here(addresses);
             }
-            slot.set(stack);
         });
     }
 

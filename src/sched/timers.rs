@@ -72,7 +72,7 @@ impl Entry {
     }
 }
 
-/// An entry's place in a list.
+/// An entry's place in a list: in which one follows from its tick.
 #[derive(Debug)]
 struct Node {
     tick: u64,
@@ -80,8 +80,6 @@ struct Node {
     prev: u32,
     /// The next one of the list, or of those that are free.
     next: u32,
-    /// The number of the list that it is in.
-    list: u32,
 }
 
 /// Nodes, the oldest first.
@@ -155,7 +153,6 @@ impl Timers {
             entry,
             prev: NONE,
             next: NONE,
-            list: NONE,
         };
         let node = self.free;
         if node == NONE {
@@ -183,11 +180,13 @@ impl Timers {
         }
     }
 
+    /// Lets time pass: what has expired stands in line for [`pop_expired`](Timers::pop_expired).
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.advance_to(self.tick_of(now));
+    }
+
     /// Takes out one entry whose time has come.
-    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<NonNull<Entry>> {
-        if self.lists[DUE].first == NONE {
-            self.advance(self.tick_of(now));
-        }
+    pub(crate) fn pop_expired(&mut self) -> Option<NonNull<Entry>> {
         let node = self.lists[DUE].first;
         let entry = self.nodes.get(node as usize)?.entry;
         self.take_out(node);
@@ -228,16 +227,23 @@ impl Timers {
         u64::try_from(ns).unwrap_or(u64::MAX) / TICK_NS
     }
 
-    /// Puts a node, which is in no list, where its tick belongs, seen from `elapsed`.
+    /// The list for a tick, seen from `elapsed`. It stays the same one until time reaches it, and what is in it is moved: until then
+    /// the slot is the highest in which the two differ.
+    fn list_of(&self, tick: u64) -> usize {
+        if tick <= self.elapsed {
+            return DUE;
+        }
+        let differing = 63 - (tick ^ self.elapsed).leading_zeros();
+        let level = (differing / SLOT_BITS).min(u32::try_from(LEVELS - 1).expect("8 levels"));
+        let slot = (tick >> (SLOT_BITS * level)) & (SLOTS as u64 - 1);
+        level as usize * SLOTS + usize::try_from(slot).expect("64 slots")
+    }
+
+    /// Puts a node, which is in no list, where its tick belongs.
     fn place(&mut self, node: u32) {
-        let tick = self.nodes[node as usize].tick;
-        let mut list = DUE;
-        if tick > self.elapsed {
-            let differing = 63 - (tick ^ self.elapsed).leading_zeros();
-            let level = (differing / SLOT_BITS).min(u32::try_from(LEVELS - 1).expect("8 levels"));
-            let slot = (tick >> (SLOT_BITS * level)) & (SLOTS as u64 - 1);
-            self.occupied[level as usize] |= 1 << slot;
-            list = level as usize * SLOTS + usize::try_from(slot).expect("64 slots");
+        let list = self.list_of(self.nodes[node as usize].tick);
+        if list != DUE {
+            self.occupied[list / SLOTS] |= 1 << (list % SLOTS);
         }
         let last = std::mem::replace(&mut self.lists[list].last, node);
         match self.nodes.get_mut(last as usize) {
@@ -246,13 +252,12 @@ impl Timers {
         }
         let placed = &mut self.nodes[node as usize];
         (placed.prev, placed.next) = (last, NONE);
-        placed.list = u32::try_from(list).expect("513 lists");
     }
 
     /// Takes a node out of its list, and frees it.
     fn take_out(&mut self, node: u32) {
-        let Node { prev, next, list, .. } = self.nodes[node as usize];
-        let list = list as usize;
+        let Node { tick, prev, next, .. } = self.nodes[node as usize];
+        let list = self.list_of(tick);
         match self.nodes.get_mut(prev as usize) {
             Some(prev) => prev.next = next,
             None => self.lists[list].first = next,
@@ -285,7 +290,7 @@ impl Timers {
     }
 
     /// Moves everything with a tick of at most `now` to [`DUE`], and lets time pass up to there.
-    fn advance(&mut self, now: u64) {
+    fn advance_to(&mut self, now: u64) {
         while let Some((level, slot, start)) = self.next_slot().filter(|&(_, _, start)| start <= now) {
             self.elapsed = start;
             self.occupied[level] &= !(1 << slot);
@@ -337,7 +342,8 @@ mod tests {
 
         fn expired(&mut self, ns: u64) -> usize {
             let now = self.origin + Duration::from_nanos(ns);
-            std::iter::from_fn(|| self.timers.pop_expired(now)).count()
+            self.timers.advance(now);
+            std::iter::from_fn(|| self.timers.pop_expired()).count()
         }
 
         fn wait(&self, ns: u64) -> Option<Duration> {

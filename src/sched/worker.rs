@@ -474,10 +474,12 @@ impl Worker {
             return;
         }
         let now = Instant::now();
+        // Also while some are left of the last time, to which those with a deadline in the past are added: all get their turn.
+        self.timers.borrow_mut().advance(now);
         // As many as can run before the next look at the timers: the frames of more would be out of the cache by then.
         for _ in 0..BUDGET {
             let mut timers = self.timers.borrow_mut();
-            let Some(entry) = timers.pop_expired(now) else {
+            let Some(entry) = timers.pop_expired() else {
                 return;
             };
             timers.look_ahead();

@@ -1,9 +1,10 @@
 //! What a fiber has used of its stack and does not use now goes back to the system while it waits.
 
 use std::hint::black_box;
+use std::ops::Range;
 use std::ptr::NonNull;
 
-use super::{Stack, map};
+use super::map;
 use crate::sched::Worker;
 use crate::sys::page_size;
 
@@ -40,14 +41,15 @@ pub fn shrink() {
 /// What the frames of what is called here may have below the first of them, a signal's red zone included.
 const MARGIN: usize = if cfg!(debug_assertions) { 2048 } else { 1024 };
 
-/// Gives back the pages of `stack` that lie below the caller's frame, if that is one of its own.
+/// Gives back the pages of a stack, of which frames have these addresses, that lie below the caller's frame, if that is one of
+/// its own.
 #[inline(never)]
-pub(crate) fn shrink_here(stack: &Stack) {
+pub(crate) fn shrink_here(addresses: Range<usize>) {
     let here = 0_u64;
     let here = (&raw const *black_box(&here)).addr();
-    let low = stack.guard() + page_size();
+    let low = addresses.start;
     // In a coroutine, or where the compiler keeps variables elsewhere, as AddressSanitizer may, it is not.
-    if !(low..low + stack.size()).contains(&here) {
+    if !addresses.contains(&here) {
         return;
     }
     let edge = here.saturating_sub(MARGIN) & !(page_size() - 1);

@@ -61,6 +61,29 @@ fn yielders_do_not_starve_many_timers_of_one_time() {
     });
 }
 
+/// As many as are woken between two looks at the timers, and more, whose time is up whenever they wait.
+#[test]
+fn waits_that_are_over_at_once_do_not_starve_other_timers() {
+    run(|| {
+        for count in [1, 128, 200] {
+            let ended = Arc::new(AtomicBool::new(false));
+            let past = Instant::now();
+            let late = || {
+                let ended = Arc::clone(&ended);
+                spawn_local(move || {
+                    while !ended.load(Ordering::Relaxed) {
+                        fiber::sleep_until(past);
+                    }
+                })
+            };
+            let late: Vec<_> = (0..count).map(|_| late()).collect();
+            fiber::sleep(Duration::from_millis(10));
+            ended.store(true, Ordering::Relaxed);
+            late.into_iter().for_each(|fiber| fiber.join().unwrap());
+        }
+    });
+}
+
 #[test]
 fn yielders_do_not_starve_wake_ups_from_threads() {
     run(|| {

@@ -14,7 +14,7 @@
 //!
 //! **Trimming** goes by demand: what has not been wanted for an interval, even when most was, will not be missed. Shelves
 //! note the least that lay idle since the last time; so many are emptied, oldest first, and slabs that are idle as a whole are
-//! given back within the same bound. Workers call [`trim`] when they have nothing to do. So that memory does not pile up until
+//! given back within the same bound. Workers call [`trim()`] when they have nothing to do. So that memory does not pile up until
 //! then, no shelf keeps many more than [`MAX_USED`] stacks with pages.
 //!
 //! **Batches**: of a size of which many are in use, stacks that were never used get their guards, and memory for the page that a fiber
