@@ -11,10 +11,11 @@ mod support;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use kapok::fiber::{self, Builder};
 use kapok::stack;
+use kapok::sync::{Event, Semaphore};
 
 use native::{Compiler, arguments, source};
 use support::child;
@@ -235,12 +236,21 @@ fn memory_of_stacks_is_counted_and_given_back() {
     let body = || {
         support::run(|| {
             let before = stack::resident().expect("Linux tells");
+            let (filled, release) = (Arc::new(Semaphore::new(0)), Arc::new(Event::new()));
             let fibers: Vec<_> = (0..200)
-                .map(|_| kapok::spawn(|| assert_eq!(fill(100 * KIB, 3), 0)))
+                .map(|_| {
+                    let (filled, release) = (Arc::clone(&filled), Arc::clone(&release));
+                    kapok::spawn(move || {
+                        assert_eq!(fill(100 * KIB, 3), 0);
+                        filled.add(1);
+                        release.wait();
+                    })
+                })
                 .collect();
-            while stack::resident().expect("Linux tells") < before + 50 * 64 * KIB {
-                fiber::yield_now();
-            }
+            // All of them have a stack now that was used.
+            filled.acquire_many(200).expect("it is open").forget();
+            assert!(stack::resident().expect("Linux tells") >= before + 50 * 64 * KIB);
+            release.set();
             fibers.into_iter().for_each(|fiber| fiber.join().expect("it has room"));
             // A worker that has nothing to do comes back for it; how soon is its own affair.
             while stack::resident().expect("Linux tells") > before + 64 * 256 * KIB {
