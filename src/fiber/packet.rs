@@ -33,17 +33,24 @@ const ENDED: u8 = 1;
 const DETACHED: u8 = 2;
 
 /// # Invariant
-/// `work` is touched by the owner of the scheduler's reference alone: on the thread that made it, or, where it is `Send` and
-/// has not started, on the thread that owns that reference now. `result` is touched by the fiber
-/// while the state is not `ENDED`, and by the `JoinHandle` once it is; the one that finds the other gone drops it.
+/// `contents` are touched by the owner of the scheduler's reference alone, while the state is not `ENDED`: on the thread that made
+/// it, or, where the work is `Send` and has not started, on the thread that owns that reference now; which is the fiber's own, once
+/// it runs. Once the state is `ENDED` they hold the result or nothing, and are touched by the `JoinHandle`; the one of the two that
+/// finds the other gone drops the result.
 pub(super) struct Packet<F, T> {
     identity: Identity,
     life: Life,
-    /// With what the fiber has inherited from the one that starts it.
-    work: UnsafeCell<Option<(F, Context)>>,
-    result: UnsafeCell<Option<super::Result<T>>>,
+    contents: UnsafeCell<Contents<F, T>>,
     state: AtomicU8,
     ended: Baton,
+}
+
+/// First the one, then the other: a fiber's work has been taken out when there is a result.
+enum Contents<F, T> {
+    /// With what the fiber has inherited from the one that starts it.
+    Work(F, Context),
+    Result(super::Result<T>),
+    Nothing,
 }
 
 // SAFETY: `F` and `T` are reached as the invariant says: `F` only by the thread that starts the fiber, which drops it there, and
@@ -62,8 +69,7 @@ where
         Packet {
             identity,
             life: Life::new(),
-            work: UnsafeCell::new(Some((work, Context::current()))),
-            result: UnsafeCell::new(None),
+            contents: UnsafeCell::new(Contents::Work(work, Context::current())),
             state: AtomicU8::new(RUNNING),
             ended: Baton::new(),
         }
@@ -72,8 +78,8 @@ where
     /// Leaves the result, or drops it where nobody wants it, then calls `last`, then lets the joiner go on.
     #[inline(always)]
     fn end_with(&self, result: super::Result<T>, last: impl FnOnce()) {
-        // SAFETY: the fiber has not ended, so the result is ours.
-        unsafe { *self.result.get() = Some(result) };
+        // SAFETY: the fiber has not ended, so the contents are ours. There is nothing to drop in them.
+        unsafe { *self.contents.get() = Contents::Result(result) };
         if self.state.swap(ENDED, Ordering::AcqRel) == DETACHED {
             self.drop_result();
         }
@@ -86,25 +92,35 @@ impl<F, T> Packet<F, T> {
     /// For the second of the two that had a claim to it.
     fn drop_result(&self) {
         // SAFETY: the other is gone, so the result is ours.
-        unsafe { clear_contained(self.result.get()) };
+        unsafe { self.clear_contained() };
     }
-}
 
-/// Drops what is the user's where the scheduler is at work. In its place: it may be large, and the stack small.
-///
-/// # Safety
-/// `slot` is valid, and the caller's alone.
-unsafe fn clear_contained<V>(slot: *mut Option<V>) {
-    // SAFETY: the caller's promise.
-    if unsafe { &*slot }.is_none() {
-        return;
+    /// Drops what is the user's where the scheduler is at work. In its place: it may be large, and the stack small.
+    ///
+    /// # Safety
+    /// The contents are the caller's alone.
+    unsafe fn clear_contained(&self) {
+        let contents = self.contents.get();
+        // SAFETY: the caller's promise.
+        if matches!(unsafe { &*contents }, Contents::Nothing) {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        let clear = AssertUnwindSafe(|| unsafe { *contents = Contents::Nothing });
+        // A destructor that panics has printed its message; it must not take the scheduler along.
+        if let Err(second) = panic::catch_unwind(clear) {
+            // Nor the destructor of that panic's payload.
+            drop(panic::catch_unwind(AssertUnwindSafe(|| drop(second))));
+        }
     }
-    // SAFETY: the caller's promise.
-    let clear = AssertUnwindSafe(|| unsafe { *slot = None });
-    // A destructor that panics has printed its message; it must not take the scheduler along.
-    if let Err(second) = panic::catch_unwind(clear) {
-        // Nor the destructor of that panic's payload.
-        drop(panic::catch_unwind(AssertUnwindSafe(|| drop(second))));
+
+    /// Takes the contents out.
+    ///
+    /// # Safety
+    /// They are the caller's alone.
+    unsafe fn take_contents(&self) -> Contents<F, T> {
+        // SAFETY: the caller's promise.
+        unsafe { self.contents.get().replace(Contents::Nothing) }
     }
 }
 
@@ -115,25 +131,30 @@ where
 {
     fn run(&self) {
         // SAFETY: the scheduler calls this once, on the thread that owns the work.
-        let (work, inherited) = unsafe { (*self.work.get()).take() }.expect("a fiber runs once");
+        let Contents::Work(work, inherited) = (unsafe { self.take_contents() }) else {
+            unreachable!("a fiber runs once");
+        };
         local::begin(inherited);
         self.end_with(panic::catch_unwind(AssertUnwindSafe(work)), local::end);
     }
 
     fn fail(&self, error: io::Error) {
         // SAFETY: instead of `run`, on the same thread.
-        unsafe { clear_contained(self.work.get()) };
+        unsafe { self.clear_contained() };
         self.end_with(Err(Box::new(error.to_string())), || ());
     }
 
     #[cold]
     fn cancel(&self) {
         // SAFETY: instead of `run`, on the same thread.
-        let work = unsafe { (*self.work.get()).as_mut() };
+        let contents = unsafe { &mut *self.contents.get() };
         // What is dropped may use values of this fiber.
-        local::begin(work.map(|(_, inherited)| std::mem::take(inherited)).unwrap_or_default());
+        local::begin(match contents {
+            Contents::Work(_, inherited) => std::mem::take(inherited),
+            _ => Context::default(),
+        });
         // SAFETY: as above.
-        unsafe { clear_contained(self.work.get()) };
+        unsafe { self.clear_contained() };
         self.end_with(Err(Box::new(Cancelled)), local::end);
     }
 
@@ -205,8 +226,11 @@ where
     }
 
     unsafe fn take(&self) -> Option<super::Result<T>> {
-        // SAFETY: the state is `ENDED`, so the result is the `JoinHandle`'s.
-        unsafe { (*self.result.get()).take() }
+        // SAFETY: the state is `ENDED`, so the contents are the `JoinHandle`'s.
+        match unsafe { self.take_contents() } {
+            Contents::Result(result) => Some(result),
+            _ => None,
+        }
     }
 
     fn detach(&self) {
