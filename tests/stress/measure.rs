@@ -35,8 +35,11 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How many stacks of one size that nobody uses keep their memory, at most: in the process, and with each worker.
+/// How many stacks of one size that nobody uses keep their memory with each worker, at most.
 const IDLE_STACKS: usize = 1024;
+
+/// And how many in the process besides: as many, and those that are emptied together when there are more.
+const IDLE_IN_PROCESS: usize = 1024 + 64;
 
 /// How many there may be of other sizes than the default: those for signals.
 const OTHER_SIZES: usize = 16;
@@ -85,7 +88,7 @@ impl Left {
             in_use <= 1 + (2 + BETWEEN_TURNS) * workers,
             "{in_use} stacks are in use"
         );
-        let limit = (1 + workers) * IDLE_STACKS + OTHER_SIZES;
+        let limit = IDLE_IN_PROCESS + workers * IDLE_STACKS + OTHER_SIZES;
         assert!(pooled <= limit, "{pooled} stacks, and {limit} may be kept");
     }
 
@@ -104,8 +107,8 @@ impl Left {
             ..
         } = self.stacks;
         assert_eq!(in_use, 0, "stacks are left over");
-        assert!(pooled <= IDLE_STACKS + OTHER_SIZES, "{pooled} stacks are kept");
-        let account = reserved / stack::DEFAULT_SIZE * BYTES_FOR_PLACE + IDLE_STACKS * BYTES_FOR_IDLE;
+        assert!(pooled <= IDLE_IN_PROCESS + OTHER_SIZES, "{pooled} stacks are kept");
+        let account = reserved / stack::DEFAULT_SIZE * BYTES_FOR_PLACE + IDLE_IN_PROCESS * BYTES_FOR_IDLE;
         assert!(more <= BYTES + signed(account), "{more} bytes are left over");
         all_is_closed_since(before.descriptors);
     }
