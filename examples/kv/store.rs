@@ -207,6 +207,8 @@ impl Keys {
         if matches!(keep, Keep::Until(at) if at <= now) {
             return self.remove(key, now);
         }
+        // Before it is recorded: its removal is recorded, too.
+        self.remove_if_expired(key, now);
         if let Some(log) = &self.log {
             match keep {
                 Keep::AsBefore => log.record(&[b"SET", key, &value, b"KEEPTTL"]),

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use tempfile::tempdir;
 
@@ -92,6 +93,43 @@ fn what_was_answered_outlives_the_server() {
             server.stop();
         }
     }
+}
+
+#[test]
+fn what_is_written_over_what_has_expired_outlives_the_server() {
+    let directory = tempdir().unwrap();
+    let file = directory.path().join("kv.aof");
+    let server = start_with(&file, &[]);
+    let mut client = Client::of(&server);
+    // Some are swept before, some are not.
+    for n in 0..10 {
+        for (kind, write) in [
+            ("set", "SET set{n} new"),
+            ("kept", "SET kept{n} new KEEPTTL"),
+            ("until", "SET until{n} new EX 100000"),
+            ("ex", "SETEX ex{n} 100000 new"),
+            ("px", "PSETEX px{n} 100000000 new"),
+            ("get", "GETSET get{n} new"),
+            ("many", "MSET many{n} new"),
+            ("more", "APPEND more{n} new"),
+        ] {
+            client.expect(&[(&format!("SET {kind}{n} old PX 1"), "+OK")]);
+            // To ask whether it has expired would remove it.
+            thread::sleep(Duration::from_millis(2));
+            let answer = client.ask(&write.replace("{n}", &n.to_string()));
+            assert!(["+OK\r\n", "$-1\r\n", ":3\r\n"].contains(&&*answer), "{write}: {answer}");
+        }
+    }
+    kill(server);
+    let server = start_with(&file, &[]);
+    let mut client = Client::of(&server);
+    for n in 0..10 {
+        for kind in ["set", "kept", "until", "ex", "px", "get", "many", "more"] {
+            client.expect(&[(&format!("GET {kind}{n}"), "$3 new")]);
+        }
+    }
+    drop(client);
+    server.stop();
 }
 
 #[test]
