@@ -32,6 +32,7 @@ use aof::{Fsync, Log};
 use clap::Parser;
 use common::server::Connections;
 use common::{RuntimeOptions, seconds};
+use kapok::fiber::JoinHandle;
 use request::Limits;
 use store::Store;
 
@@ -106,18 +107,31 @@ fn serve(options: &Options) -> io::Result<()> {
         clients: AtomicU64::new(0),
         commands: AtomicU64::new(0),
     });
-    let mut in_background = Vec::new();
     if let Some(path) = &options.appendonly {
         let length = replay::replay(&server, path)?;
-        let log = Arc::new(Log::open(path, length, options.appendfsync)?);
-        server.store.record_in(&log);
-        in_background.push(kapok::spawn(move || log.keep()));
+        let log = Log::open(path, length, options.appendfsync)?;
+        server.store.record_in(&Arc::new(log));
     }
     let listening = common::server::Server::bind(&options.listen, "", options.max_connections)?;
-    let (swept, theirs) = (Arc::clone(&server), Arc::clone(&server));
-    in_background.push(kapok::spawn(move || swept.store.sweep()));
+    let mut background = Background(Vec::new());
+    let (swept, kept, theirs) = (Arc::clone(&server), Arc::clone(&server), Arc::clone(&server));
+    background.0.push(kapok::spawn(move || swept.store.sweep()));
+    // It ends at once where there is no file.
+    background
+        .0
+        .push(kapok::spawn(move || kept.store.log().map_or((), Log::keep)));
     let session = move |connection: &common::server::Connection| session::serve(&theirs, connection);
     let served = listening.serve(options.grace, session, Connections::end_input);
-    in_background.iter().for_each(kapok::fiber::JoinHandle::cancel);
-    served.and_then(|()| server.store.log().map_or(Ok(()), Log::close))
+    drop(background);
+    let closed = server.store.log().map_or(Ok(()), Log::close);
+    served.and(closed)
+}
+
+/// Fibers that have no end of their own: the program would wait for them.
+struct Background(Vec<JoinHandle<()>>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::cancel);
+    }
 }

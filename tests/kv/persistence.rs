@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -9,12 +10,18 @@ use std::time::Duration;
 
 use tempfile::tempdir;
 
-use crate::support::server::{Server, path_of};
+use crate::support::server::{Server, path_of, refusal_of};
 use crate::{Client, start};
 
 fn start_with(file: &Path, more: &[&str]) -> Server {
     let file = file.to_str().expect("a path of ASCII");
     start(&[&["--appendonly", file], more].concat())
+}
+
+fn command_with(file: &Path) -> Command {
+    let mut command = Command::new(path_of("kv"));
+    command.args(["--listen", "127.0.0.1:0", "--appendonly"]).arg(file);
+    command
 }
 
 /// As it ends where the power fails: without a chance to say good-bye.
@@ -117,7 +124,10 @@ fn what_is_written_over_what_has_expired_outlives_the_server() {
             // To ask whether it has expired would remove it.
             thread::sleep(Duration::from_millis(2));
             let answer = client.ask(&write.replace("{n}", &n.to_string()));
-            assert!(["+OK\r\n", "$-1\r\n", ":3\r\n"].contains(&&*answer), "{write}: {answer}");
+            assert!(
+                ["+OK\r\n", "$-1\r\n", ":3\r\n"].contains(&&*answer),
+                "{write}: {answer}"
+            );
         }
     }
     kill(server);
@@ -163,27 +173,33 @@ fn a_file_that_is_broken_is_refused() {
         ("*1\r\n$8\r\nNONSENSE\r\n", "at byte 0: -ERR unknown command 'NONSENSE'"),
     ] {
         fs::write(&file, content).unwrap();
-        let output = Command::new(path_of("kv"))
-            .args(["--listen", "127.0.0.1:0", "--appendonly"])
-            .arg(&file)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            !output.status.success() && said.contains("bad file format") && said.contains(complaint),
-            "{said}"
-        );
+        let said = refusal_of(&mut command_with(&file));
+        assert!(said.contains("bad file format") && said.contains(complaint), "{said}");
         assert_eq!(fs::read(&file).unwrap(), content.as_bytes(), "it is as it was");
     }
-    fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn no_two_servers_with_one_file() {
+    let directory = tempdir().unwrap();
+    let file = directory.path().join("kv.aof");
     let first = start_with(&file, &[]);
-    let second = Command::new(path_of("kv"))
-        .args(["--listen", "127.0.0.1:0", "--appendonly"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(!second.status.success(), "two servers with one file");
+    refusal_of(&mut command_with(&file));
     first.stop();
+}
+
+#[test]
+fn without_its_address_it_ends() {
+    let directory = tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let file = directory.path().join("kv.aof");
+    let said = refusal_of(
+        Command::new(path_of("kv"))
+            .args(["--listen", &address, "--appendonly"])
+            .arg(&file),
+    );
+    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
 }
 
 #[test]

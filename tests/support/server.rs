@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
 use super::{DEADLINE, Watchdog, show, skip, watchdog};
@@ -131,6 +131,34 @@ impl Drop for Server {
             self.complaints.iter().for_each(|line| show(&line));
         }
     }
+}
+
+/// What an example complains of that does not start. It is killed if it does, or does not end.
+#[track_caller]
+pub(crate) fn refusal_of(command: &mut Command) -> String {
+    let _watchdog = watchdog();
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("start the example");
+    let output = lines_of(child.stdout.take().expect("piped"));
+    let complaints = lines_of(child.stderr.take().expect("piped"));
+    // The end of its output is its own end.
+    let said = output.recv_timeout(DEADLINE / 2);
+    if said != Err(RecvTimeoutError::Disconnected) {
+        // It may have ended.
+        drop(child.kill());
+    }
+    let status = child.wait().expect("wait for it");
+    let complaints: Vec<_> = complaints.iter().collect();
+    assert_eq!(
+        said,
+        Err(RecvTimeoutError::Disconnected),
+        "it does not refuse: {complaints:?}"
+    );
+    assert!(!status.success(), "{complaints:?}");
+    complaints.join("\n")
 }
 
 /// The path of a built example: beside the directory of this test's own binary.
