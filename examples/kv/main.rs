@@ -108,8 +108,10 @@ fn serve(options: &Options) -> io::Result<()> {
         commands: AtomicU64::new(0),
     });
     if let Some(path) = &options.appendonly {
-        let length = replay::replay(&server, path)?;
-        let log = Log::open(path, length, options.appendfsync)?;
+        // Locked before it is read: another server may be writing it.
+        let file = aof::open(path, options.appendfsync)?;
+        let length = replay::replay(&server, &file, path)?;
+        let log = Log::new(file, length, options.appendfsync)?;
         server.store.record_in(&Arc::new(log));
     }
     let listening = common::server::Server::bind(&options.listen, "", options.max_connections)?;

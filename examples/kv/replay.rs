@@ -19,13 +19,9 @@ const NO_LIMITS: Limits = Limits {
     request: usize::MAX >> 2,
 };
 
-/// Gives the length of what is whole: a request at the end that is not was never answered, and does not count.
-pub(crate) fn replay(server: &Server, path: &Path) -> io::Result<u64> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
+/// Gives the length of what is whole: a request at the end that is not was never answered, and does not count. `path` is for
+/// people.
+pub(crate) fn replay(server: &Server, mut file: &File, path: &Path) -> io::Result<u64> {
     let mut session = Session::new(server, None);
     // What has expired meanwhile was removed by a request of its own, or will be.
     session.now = DAWN;

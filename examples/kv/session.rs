@@ -129,7 +129,7 @@ fn flush(session: &mut Session<'_>, mut stream: impl Write) -> io::Result<()> {
     if !session.replies.bytes.is_empty() {
         if let Some(log) = session.server.store.log() {
             // Where it cannot be written, those who only look are answered all the same.
-            if session.has_changed || log.trouble().is_none() {
+            if session.has_changed || log.is_written() {
                 log.commit()?;
             }
         }

@@ -1,9 +1,12 @@
-//! The example key-value server: its parser by itself, and its binary from outside, with raw requests and with Redis's own
+//! The example key-value server: its parser and its log by themselves, and its binary from outside, with raw requests and with Redis's own
 //! clients.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../examples/kv/aof.rs"]
+#[expect(dead_code, reason = "the tests have no server around it")]
+mod aof;
 #[path = "../../examples/kv/glob.rs"]
 mod glob;
 #[path = "../../examples/kv/request.rs"]
@@ -13,6 +16,7 @@ mod request;
 mod clients;
 mod commands;
 mod limits;
+mod log_file;
 mod oracle;
 mod parser;
 mod password;

@@ -184,8 +184,19 @@ fn no_two_servers_with_one_file() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("kv.aof");
     let first = start_with(&file, &[]);
-    refusal_of(&mut command_with(&file));
-    first.stop();
+    let mut client = Client::of(&first);
+    client.expect(&[("SET a 1", "+OK")]);
+    let said = refusal_of(&mut command_with(&file));
+    assert!(
+        said.contains(&format!("{}: another server has it", file.display())),
+        "{said}"
+    );
+    client.expect(&[("SET b 2", "+OK")]);
+    drop(client);
+    kill(first);
+    let next = start_with(&file, &[]);
+    Client::of(&next).expect(&[("GET a", "$1 1"), ("GET b", "$1 2")]);
+    next.stop();
 }
 
 #[test]
