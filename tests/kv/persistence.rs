@@ -143,6 +143,24 @@ fn what_is_written_over_what_has_expired_outlives_the_server() {
 }
 
 #[test]
+fn what_was_allowed_once_is_not_refused_at_the_next_start() {
+    let directory = tempdir().unwrap();
+    let file = directory.path().join("kv.aof");
+    let server = start_with(&file, &[]);
+    Client::of(&server).expect(&[("SET a 12345678", "+OK"), ("APPEND a 12345678", ":16")]);
+    kill(server);
+    let server = start_with(&file, &["--max-value", "10", "--max-request", "40"]);
+    Client::of(&server).expect(&[
+        ("GET a", "$16 1234567812345678"),
+        (
+            "APPEND a 9",
+            "-ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+        ),
+    ]);
+    server.stop();
+}
+
+#[test]
 fn what_is_half_at_the_end_is_cut_off() {
     let directory = tempdir().unwrap();
     let file = directory.path().join("kv.aof");
