@@ -14,6 +14,9 @@ pub(crate) struct Limits {
 
 /// Arguments that a request may have, as Redis has it.
 const ARGUMENTS_MAX: usize = 1024 * 1024;
+/// Arguments, and bytes of each, for who has not given the password, as Redis has it: enough to give it.
+const STRANGERS_ARGUMENTS_MAX: usize = 10;
+const STRANGERS_ARGUMENT_MAX: usize = 16 * 1024;
 /// Bytes of a line: a length, or an inline request.
 const LINE_MAX: usize = 64 * 1024;
 
@@ -22,6 +25,8 @@ const LINE_MAX: usize = 64 * 1024;
 pub(crate) enum Broken {
     ArgumentCount,
     ArgumentLength,
+    StrangersArgumentCount,
+    StrangersArgumentLength,
     ArgumentTooLong { length: usize, limit: usize },
     RequestTooLong { limit: usize },
     LineTooLong,
@@ -35,6 +40,8 @@ impl fmt::Display for Broken {
         match self {
             Broken::ArgumentCount => f.write_str("invalid multibulk length"),
             Broken::ArgumentLength => f.write_str("invalid bulk length"),
+            Broken::StrangersArgumentCount => f.write_str("unauthenticated multibulk length"),
+            Broken::StrangersArgumentLength => f.write_str("unauthenticated bulk length"),
             Broken::ArgumentTooLong { length, limit } => {
                 write!(f, "invalid bulk length: {length} bytes, {limit} are allowed")
             }
@@ -51,6 +58,8 @@ impl fmt::Display for Broken {
 #[derive(Debug)]
 pub(crate) struct Parser {
     limits: Limits,
+    /// Whether the client has given the password, if one is required; others may not make the server hold much.
+    pub(crate) is_known: bool,
     /// Up to here the request has been looked at.
     at: usize,
     /// How many arguments have yet to come; `None` before that is known.
@@ -73,6 +82,7 @@ impl Parser {
     pub(crate) fn new(limits: Limits) -> Parser {
         Parser {
             limits,
+            is_known: true,
             at: 0,
             missing: None,
             length: None,
@@ -91,8 +101,12 @@ impl Parser {
                 let Some(line) = self.line(input)? else { return Ok(None) };
                 // Fewer than one is an empty request.
                 match number(&line[1..]) {
-                    Some(count) if count <= ARGUMENTS_MAX as i64 => usize::try_from(count).unwrap_or(0),
-                    _ => return Err(Broken::ArgumentCount),
+                    Some(count) if count > ARGUMENTS_MAX as i64 => return Err(Broken::ArgumentCount),
+                    Some(count) if count > STRANGERS_ARGUMENTS_MAX as i64 && !self.is_known => {
+                        return Err(Broken::StrangersArgumentCount);
+                    }
+                    Some(count) => usize::try_from(count).unwrap_or(0),
+                    None => return Err(Broken::ArgumentCount),
                 }
             }
             (None, Some(_)) => return self.inline(input),
@@ -146,6 +160,9 @@ impl Parser {
                 let limit = self.limits.argument;
                 if length > limit {
                     return Err(Broken::ArgumentTooLong { length, limit });
+                }
+                if length > STRANGERS_ARGUMENT_MAX && !self.is_known {
+                    return Err(Broken::StrangersArgumentLength);
                 }
                 let limit = self.limits.request;
                 if self.at + length > limit {

@@ -103,6 +103,8 @@ fn answer_all(
 ) -> io::Result<usize> {
     let (mut used, mut count) = (0, 0);
     while !session.has_quit {
+        // The request before may have been the password.
+        parser.is_known = session.is_known;
         match parser.parse(&input[used..]) {
             Ok(Some(length)) => {
                 commands::run(session, parser.arguments(&input[used..]));

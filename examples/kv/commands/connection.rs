@@ -54,9 +54,9 @@ pub(super) fn auth(session: &mut Session<'_>, arguments: Arguments<'_>) -> Outco
 
 fn log_in(session: &mut Session<'_>, user: &[u8], password: &[u8]) -> Outcome {
     let is_right = session.server.password.as_ref().is_none_or(|right| {
-        // How long it takes says nothing about where they differ.
-        let differing = right.bytes().zip(password).fold(0, |all, (a, b)| all | (a ^ b));
-        differing == 0 && right.len() == password.len()
+        // How long it takes depends on what was sent only, and says nothing about where they differ.
+        let differing = right.bytes().cycle().zip(password).fold(0, |all, (a, b)| all | (a ^ b));
+        (std::hint::black_box(differing) == 0) & (right.len() == password.len())
     });
     if user != b"default" || !is_right {
         return Err("WRONGPASS invalid username-password pair or user is disabled.".into());
