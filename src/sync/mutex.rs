@@ -276,10 +276,10 @@ impl<T: Default> Default for Mutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_struct("Mutex");
-        match self.try_lock() {
-            Ok(guard) => d.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => d.field("data", &format_args!("<locked>")),
+        // No look that counts as one in vain: to be shown must not let others run.
+        match self.raw.try_lock().then(|| self.guard()) {
+            Some(guard) => d.field("data", &&*guard.unwrap_or_else(PoisonError::into_inner)),
+            None => d.field("data", &format_args!("<locked>")),
         };
         d.field("poisoned", &self.poison.get());
         d.finish_non_exhaustive()

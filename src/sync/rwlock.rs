@@ -336,10 +336,10 @@ impl<T: Default> Default for RwLock<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_struct("RwLock");
-        match self.try_read() {
-            Ok(guard) => d.field("data", &&*guard),
-            Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
-            Err(TryLockError::WouldBlock) => d.field("data", &format_args!("<locked>")),
+        // No look that counts as one in vain: to be shown must not let others run.
+        match self.raw.try_lock(Wants::Read).then(|| self.read_guard()) {
+            Some(guard) => d.field("data", &&*guard.unwrap_or_else(PoisonError::into_inner)),
+            None => d.field("data", &format_args!("<locked>")),
         };
         d.field("poisoned", &self.poison.get());
         d.finish_non_exhaustive()

@@ -7,6 +7,7 @@ mod support;
 mod channels;
 mod condvar;
 mod everybody;
+mod looks;
 mod mutex;
 mod once;
 mod refused;
