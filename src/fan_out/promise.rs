@@ -105,7 +105,9 @@ impl<T> Future<T> {
         self.0.recv().map_err(|_| BrokenPromise)
     }
 
-    /// What has become of the promise, if that is known. Never waits.
+    /// What has become of the promise, if that is known.
+    ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
     ///
     /// # Errors
     /// With itself, to be asked again, when nothing is known yet.

@@ -99,7 +99,9 @@ impl<T> JoinHandle<T> {
         sched::cancel(Arc::clone(&self.packet).into_task());
     }
 
-    /// Whether the fiber has ended. Never waits; a fiber that asks again and again lets others run now and then.
+    /// Whether the fiber has ended.
+    ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.has_ended() || Worker::looked_in_vain()

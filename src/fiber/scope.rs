@@ -466,7 +466,9 @@ impl<T> ScopedJoinHandle<'_, T> {
         self.fiber.cancel();
     }
 
-    /// Whether the fiber has ended. Never waits; a fiber that asks again and again lets others run now and then.
+    /// Whether the fiber has ended.
+    ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.fiber.is_finished()

@@ -110,6 +110,7 @@ impl Worker {
     fn next(&self) -> Next {
         let leaving = self.current.get();
         self.streak.set(0);
+        self.vain.set(0);
         while let Some(turn) = self.pop() {
             let fiber = match turn {
                 Turn::Of(fiber) => Some(fiber),

@@ -17,6 +17,9 @@ use crate::reactor::{Backend, FileOp, FileVerb, Kind, Op, Outcome, Source, Submi
 /// How many operations a fiber may do without waiting before it has to let others run.
 const MAX_STREAK: u32 = 64;
 
+/// How often in a row a fiber may look for something in vain before it lets others run. The docs of what looks tell it.
+const MAX_VAIN: u32 = 64;
+
 /// Why a wait ended before what it was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cut {
@@ -221,18 +224,26 @@ impl Worker {
     pub(crate) fn count_unsuspended(&self, fiber: FiberRef) {
         let streak = self.streak.get() + 1;
         self.streak.set(streak);
+        self.vain.set(0);
         if streak >= MAX_STREAK && no_suspend::depth() == 0 {
             self.yield_now(fiber);
         }
     }
 
-    /// After a look that has found nothing. A fiber that looks again and again, without ever waiting, lets others run now and
-    /// then: it may be one of them that it looks for. No suspension point. Gives false, which is what was found.
+    /// After a look that has found nothing. A fiber that looks again and again, without an operation or a wait in between, lets
+    /// others run now and then: it may be one of them that it looks for. No suspension point. Gives false, which is what was
+    /// found.
+    ///
+    /// Only for looks that a program asks for: in `Debug`, say, nobody expects others to run.
     #[cold]
     pub(crate) fn looked_in_vain() -> bool {
         Worker::with_fiber(|here| {
-            if let Some((worker, fiber)) = here {
-                worker.count_unsuspended(fiber);
+            if let Some((worker, fiber)) = here.filter(|_| no_suspend::depth() == 0) {
+                let vain = worker.vain.get() + 1;
+                worker.vain.set(vain);
+                if vain >= MAX_VAIN {
+                    worker.yield_now(fiber);
+                }
             }
         });
         false
@@ -243,6 +254,7 @@ impl Worker {
     pub(crate) fn ends_streak(&self) -> bool {
         let streak = (self.streak.get() + 1) % MAX_STREAK;
         self.streak.set(streak);
+        self.vain.set(0);
         streak == 0
     }
 

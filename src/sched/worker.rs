@@ -103,6 +103,8 @@ pub(crate) struct Worker {
     pub(super) errand: Cell<Option<Errand>>,
     /// Operations that the running fiber has done since the last switch, without waiting.
     pub(super) streak: Cell<u32>,
+    /// Looks of the running fiber that have found nothing, since the last switch and the last operation.
+    pub(super) vain: Cell<u32>,
     pub(super) fibers: RefCell<Slab>,
     pub(super) carriers: RefCell<Pool<Carrier>>,
     /// Those that the pool had no room for, to be given back from the thread's own stack.
@@ -147,6 +149,7 @@ impl Worker {
             budget: Cell::new(BUDGET),
             errand: Cell::new(None),
             streak: Cell::new(0),
+            vain: Cell::new(0),
             fibers: RefCell::new(Slab::default()),
             carriers: RefCell::new(Pool::new(MAX_IDLE_STACKS)),
             surplus: RefCell::default(),

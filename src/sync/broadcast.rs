@@ -27,6 +27,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint};
+use crate::sched::Worker;
 
 pub use std::sync::mpsc::SendError;
 
@@ -173,10 +174,16 @@ impl<T: Clone> Receiver<T> {
 
     /// Receives the next message if there is one.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// As [`recv`](Receiver::recv); [`RecvError::Empty`] if there is none.
     pub fn try_recv(&mut self) -> Result<T, RecvError> {
-        self.receive(None)
+        let received = self.receive(None);
+        if matches!(received, Err(RecvError::Empty)) {
+            Worker::looked_in_vain();
+        }
+        received
     }
 
     /// Receives; waits until then, if it is to wait, and for ever if that is not limited.

@@ -13,10 +13,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError, TrySendError};
 use std::time::Instant;
 
 use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint};
+use crate::sched::Worker;
 
 const RECEIVERS: usize = 0;
 const SENDERS: usize = 1;
@@ -105,6 +106,17 @@ impl<T> Channel<T> {
         }
     }
 
+    /// As [`send`](Channel::send) without patience, for a program that looks whether there is room.
+    pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
+        self.send(message, Patience::None).map_err(|not_sent| match not_sent {
+            NotSent::Full(message) => {
+                Worker::looked_in_vain();
+                TrySendError::Full(message)
+            }
+            NotSent::Disconnected(message) => TrySendError::Disconnected(message),
+        })
+    }
+
     fn send_at_once(&self, line: &mut Line<'_, T>, message: T) -> Result<(), NotSent<T>> {
         if line.no_receivers {
             return Err(NotSent::Disconnected(message));
@@ -136,6 +148,17 @@ impl<T> Channel<T> {
             Waited::Called(None) => Err(RecvTimeoutError::Disconnected),
             Waited::TimedOut(..) => Err(RecvTimeoutError::Timeout),
         }
+    }
+
+    /// As [`recv`](Channel::recv) without patience, for a program that looks whether there is something.
+    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.recv(Patience::None).map_err(|error| match error {
+            RecvTimeoutError::Timeout => {
+                Worker::looked_in_vain();
+                TryRecvError::Empty
+            }
+            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+        })
     }
 
     fn recv_at_once(&self, line: &mut Line<'_, T>) -> Result<T, TryRecvError> {

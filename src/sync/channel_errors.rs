@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::mpsc::{RecvTimeoutError, SendError, TryRecvError, TrySendError};
+use std::sync::mpsc::SendError;
 
 use super::channel::NotSent;
 
@@ -44,23 +44,9 @@ pub(super) fn into_send_error<T>(error: NotSent<T>) -> SendError<T> {
     }
 }
 
-pub(super) fn into_try_send_error<T>(error: NotSent<T>) -> TrySendError<T> {
-    match error {
-        NotSent::Full(message) => TrySendError::Full(message),
-        NotSent::Disconnected(message) => TrySendError::Disconnected(message),
-    }
-}
-
 pub(super) fn into_send_timeout_error<T>(error: NotSent<T>) -> SendTimeoutError<T> {
     match error {
         NotSent::Full(message) => SendTimeoutError::Timeout(message),
         NotSent::Disconnected(message) => SendTimeoutError::Disconnected(message),
-    }
-}
-
-pub(super) fn into_try_recv_error(error: RecvTimeoutError) -> TryRecvError {
-    match error {
-        RecvTimeoutError::Timeout => TryRecvError::Empty,
-        RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::queue::{Choice, Enlisted, Place, Queue, Waited, checkpoint};
+use crate::sched::Worker;
 
 /// A flag that any number of fibers and threads can wait for. It stays set until [`reset`](Event::reset).
 ///
@@ -53,8 +54,14 @@ impl Event {
     }
 
     /// Whether it is set.
+    ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
     #[must_use]
     pub fn is_set(&self) -> bool {
+        self.has_come() || Worker::looked_in_vain()
+    }
+
+    pub(super) fn has_come(&self) -> bool {
         self.is_set.load(Ordering::Acquire)
     }
 
@@ -78,11 +85,11 @@ impl Event {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        if self.is_set() {
+        if self.has_come() {
             return true;
         }
         let line = self.line.lock();
-        if self.is_set() {
+        if self.has_come() {
             return true;
         }
         // All are called, so there is nothing to pass on.
@@ -95,7 +102,7 @@ impl Event {
     /// Joins the line as one of several; `None` if it is set.
     pub(super) fn enlist(&self, choice: &Arc<Choice>, which: usize) -> Option<Waiting<'_>> {
         let line = self.line.lock();
-        (!self.is_set()).then(|| line.enlist(0, (), choice, which))
+        (!self.has_come()).then(|| line.enlist(0, (), choice, which))
     }
 }
 
@@ -110,6 +117,6 @@ impl Default for Event {
 
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event").field("is_set", &self.is_set()).finish()
+        f.debug_struct("Event").field("is_set", &self.has_come()).finish()
     }
 }

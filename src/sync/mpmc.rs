@@ -32,7 +32,7 @@ pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, 
 
 use super::channel::{Channel, Patience};
 pub use super::channel_errors::SendTimeoutError;
-use super::channel_errors::{into_send_error, into_send_timeout_error, into_try_recv_error, into_try_send_error};
+use super::channel_errors::{into_send_error, into_send_timeout_error};
 
 /// A channel without a bound: sending never waits.
 #[must_use]
@@ -77,10 +77,12 @@ impl<T> RefUnwindSafe for Receiver<T> {}
 impl<T> Sender<T> {
     /// Sends a message if that can be done at once.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// With the message, if there is no room, or, with a capacity of 0, nobody waits for it; or all receivers are gone.
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
-        self.0.send(msg, Patience::None).map_err(into_try_send_error)
+        self.0.try_send(msg)
     }
 
     /// Sends a message; waits until there is room for it.
@@ -154,10 +156,12 @@ impl<T> Sender<T> {
 impl<T> Receiver<T> {
     /// Receives a message if there is one.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// If there is none; if there is none and all senders are gone.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.0.recv(Patience::None).map_err(into_try_recv_error)
+        self.0.try_recv()
     }
 
     /// Receives a message; waits until there is one.

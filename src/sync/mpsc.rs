@@ -33,9 +33,7 @@ use std::time::{Duration, Instant};
 pub use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError, TryRecvError, TrySendError};
 
 use super::channel::{Channel, Patience};
-use super::channel_errors::{
-    SendTimeoutError, into_send_error, into_send_timeout_error, into_try_recv_error, into_try_send_error,
-};
+use super::channel_errors::{SendTimeoutError, into_send_error, into_send_timeout_error};
 
 /// A channel without a bound: sending never waits.
 #[must_use]
@@ -109,10 +107,12 @@ impl<T> SyncSender<T> {
 
     /// Sends a message if that can be done at once.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// With the message, if there is no room, or, with a bound of 0, nobody waits for it; or the receiver is gone.
     pub fn try_send(&self, t: T) -> Result<(), TrySendError<T>> {
-        self.0.send(t, Patience::None).map_err(into_try_send_error)
+        self.0.try_send(t)
     }
 
     /// As [`send`](SyncSender::send), but waits no longer than `timeout`.
@@ -139,10 +139,12 @@ impl<T> Receiver<T> {
 
     /// Receives a message if there is one.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// If there is none; if there is none and all senders are gone.
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.channel.recv(Patience::None).map_err(into_try_recv_error)
+        self.channel.try_recv()
     }
 
     /// Receives a message; waits until there is one.

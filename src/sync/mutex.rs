@@ -157,7 +157,9 @@ impl<T: ?Sized> Mutex<T> {
         self.guard()
     }
 
-    /// Takes the lock if it is free. Never waits.
+    /// Takes the lock if it is free.
+    ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
     ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it is taken; [`TryLockError::Poisoned`] as with [`lock`](Mutex::lock).

@@ -77,6 +77,8 @@ impl<T> Receiver<T> {
 
     /// Receives the message if it is there.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// If it is not; if the sender is gone.
     pub fn try_recv(self) -> Result<T, TryRecvError<T>> {

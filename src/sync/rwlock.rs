@@ -164,6 +164,8 @@ impl<T: ?Sized> RwLock<T> {
 
     /// Takes the lock for reading if that can be had at once.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if it cannot; [`TryLockError::Poisoned`] as with [`read`](RwLock::read).
     #[inline]
@@ -221,6 +223,8 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Takes the lock for writing if nobody has it.
+    ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
     ///
     /// # Errors
     /// [`TryLockError::WouldBlock`] if somebody has; [`TryLockError::Poisoned`] as with [`write`](RwLock::write).

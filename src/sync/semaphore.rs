@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint};
+use crate::sched::Worker;
 
 /// A number of permits, which those who need some wait for.
 ///
@@ -116,9 +117,19 @@ impl Semaphore {
 
     /// Takes `n` permits if there are as many, and nobody waits.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// [`AcquireError::NoPermits`], [`AcquireError::Closed`].
     pub fn try_acquire(&self, n: usize) -> Result<Permit<'_>, AcquireError> {
+        let acquired = self.acquire_now(n);
+        if matches!(acquired, Err(AcquireError::NoPermits)) {
+            Worker::looked_in_vain();
+        }
+        acquired
+    }
+
+    pub(super) fn acquire_now(&self, n: usize) -> Result<Permit<'_>, AcquireError> {
         self.take(&mut self.line.lock(), n)?;
         Ok(self.permit(n))
     }

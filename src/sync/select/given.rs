@@ -23,7 +23,7 @@ impl IsSet<'_> {
 
 impl Case for IsSet<'_> {
     fn try_now(&mut self) -> bool {
-        self.event.is_set()
+        self.event.has_come()
     }
 
     fn enlist(&mut self, ticket: &Ticket<'_>) -> bool {
@@ -64,7 +64,7 @@ impl<'a> Acquire<'a> {
 
 impl Case for Acquire<'_> {
     fn try_now(&mut self) -> bool {
-        self.acquired = match self.semaphore.try_acquire(self.permits) {
+        self.acquired = match self.semaphore.acquire_now(self.permits) {
             Err(AcquireError::NoPermits) => None,
             acquired => Some(acquired),
         };

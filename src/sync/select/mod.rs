@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use super::queue::{Choice, about_to_wait, checkpoint};
 use crate::fiber::{self, JoinHandle};
+use crate::sched::Worker;
 
 #[doc(hidden)]
 pub use channels::{Changed, ReceiveFrom, Recv, RecvBroadcast, Send, SendTo, changed};
@@ -77,7 +78,8 @@ const GIVEN_UP: usize = usize::MAX - 1;
 /// **Fairness:** the arms are tried in a random order, anew each time: of several that are ready each is chosen with the same
 /// probability, so none starves. While it waits, the first that becomes ready is chosen.
 ///
-/// It is a suspension point, unless there is a `default`; cancelled, it has taken and sent nothing.
+/// It is a suspension point, unless there is a `default`; cancelled, it has taken and sent nothing. A fiber
+/// that comes to the `default` 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
 /// All but `join` and `when` work on plain threads, too; these two need a runtime.
 ///
 /// `readable` and `writable` take nothing: what was found ready may be gone again when somebody else is faster, so read in
@@ -260,6 +262,9 @@ pub fn first(cases: &mut [&mut dyn Case], blocks: bool) -> Option<usize> {
     loop {
         shuffle(&mut order);
         let ready = order.iter().copied().find(|&i| cases[i].try_now());
+        if ready.is_none() && !blocks {
+            Worker::looked_in_vain();
+        }
         if ready.is_some() || !blocks {
             return ready;
         }
