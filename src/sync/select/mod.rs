@@ -82,6 +82,9 @@ const GIVEN_UP: usize = usize::MAX - 1;
 /// that comes to the `default` 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
 /// All but `join` and `when` work on plain threads, too; these two need a runtime.
 ///
+/// Several `acquire` arms on one semaphore stand in its line in the order in which they are written: while it waits,
+/// one that wants few permits comes after one before it that wants many.
+///
 /// `readable` and `writable` take nothing: what was found ready may be gone again when somebody else is faster, so read in
 /// non-blocking mode where there may be others.
 ///
