@@ -2,12 +2,17 @@
 
 use std::error::Error;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 use super::File;
-use crate::blocking;
+use crate::sched::Worker;
 use crate::sys::{retry, syscall};
+
+/// How many microseconds a fiber waits before it asks for a lock again: at first, and at most.
+const PAUSES: (u64, u64) = (1_000, 50_000);
 
 /// Why [`File::try_lock`] or [`File::try_lock_shared`] has not locked. As `std::fs::TryLockError`, which is newer than the
 /// oldest Rust that Kapok supports, and so is not the same type.
@@ -58,8 +63,11 @@ impl File {
     /// Locks the file for this handle and its clones alone, waiting for others; closing all of them unlocks it, too. The lock is
     /// advisory: it keeps nobody from reading and writing who does not ask for it. As `std::fs::File::lock`.
     ///
-    /// Where it has to wait, it occupies a thread of the pool of [`blocking`](crate::blocking()) until then: no kernel tells when
-    /// a lock is free. Locking with a handle that has a lock already changes its kind, and may deadlock.
+    /// No kernel tells a reactor when a lock is free. So a fiber that has to wait asks again and again, after about 1 millisecond,
+    /// then 2, and at last every 50; in between it is suspended, takes no thread, and can be [cancelled](crate::cancel). That is not
+    /// fair: who has waited for long is not served before others, and a thread or a program that waits in the kernel is faster.
+    /// Outside of a runtime this is the call that blocks the thread. Locking with a handle that has a lock already changes its
+    /// kind, and may deadlock.
     ///
     /// ```
     /// use kapok::fs::{File, TryLockError};
@@ -78,7 +86,10 @@ impl File {
     /// ```
     ///
     /// # Errors
-    /// Those of `flock(2)`.
+    /// Those of `flock(2)`. `ECANCELED` in a fiber that is cancelled and cannot be unwound, with `panic = "abort"`.
+    ///
+    /// # Panics
+    /// Where it would have to wait in a section of [`no_suspend`](crate::no_suspend()).
     pub fn lock(&self) -> io::Result<()> {
         self.wait_for_lock(libc::LOCK_EX)
     }
@@ -87,7 +98,10 @@ impl File {
     /// [`lock`](File::lock).
     ///
     /// # Errors
-    /// Those of `flock(2)`.
+    /// As [`lock`](File::lock).
+    ///
+    /// # Panics
+    /// As [`lock`](File::lock).
     pub fn lock_shared(&self) -> io::Result<()> {
         self.wait_for_lock(libc::LOCK_SH)
     }
@@ -117,10 +131,24 @@ impl File {
     }
 
     fn wait_for_lock(&self, kind: libc::c_int) -> io::Result<()> {
-        match self.lock_at_once(kind) {
-            Err(TryLockError::WouldBlock) => blocking(|| retry(|| syscall!(flock(self.as_raw_fd(), kind)).map(drop))),
-            done => Ok(done?),
-        }
+        Worker::with_fiber(|here| {
+            let Some((worker, fiber)) = here else {
+                return retry(|| syscall!(flock(self.as_raw_fd(), kind)).map(drop));
+            };
+            let (mut pause, longest) = PAUSES;
+            loop {
+                match self.lock_at_once(kind) {
+                    Err(TryLockError::WouldBlock) => {}
+                    done => return Ok(done?),
+                }
+                // In the pool, those who wait could keep all threads from who has the lock, and has to write.
+                worker.sleep(fiber, Instant::now().checked_add(about(pause)));
+                if worker.is_pending(fiber) {
+                    return Err(io::Error::from_raw_os_error(libc::ECANCELED));
+                }
+                pause = (pause * 2).min(longest);
+            }
+        })
     }
 
     fn lock_at_once(&self, kind: libc::c_int) -> Result<(), TryLockError> {
@@ -130,4 +158,11 @@ impl File {
             Err(error) => Err(TryLockError::Error(error)),
         }
     }
+}
+
+/// From half as long to half as long again: those who have come together do not go on to ask together, and to find the one of
+/// them that was first.
+fn about(micros: u64) -> Duration {
+    // Each `RandomState` is another one.
+    Duration::from_micros(micros / 2 + RandomState::new().hash_one(()) % micros)
 }

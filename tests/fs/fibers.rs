@@ -8,10 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use kapok::fiber::yield_now;
 use kapok::fs::{self, File};
-use kapok::{spawn, spawn_local};
+use kapok::{Cancelled, spawn, spawn_local, timeout};
 use tempfile::tempdir;
 
 use crate::StdFile;
@@ -309,7 +310,76 @@ fn locks_keep_others_out_and_hold_nobody_up() {
         drop(one);
         let other = waits.join().unwrap();
         assert!(theirs.try_lock().is_err());
-        drop(other);
+        // To close it is not enough: a child that another test has forked has it open, too, until its exec.
+        other.unlock().unwrap();
         theirs.try_lock().unwrap();
     });
+}
+
+#[test]
+fn those_who_wait_for_a_lock_take_nothing_from_its_holder() {
+    run(|| {
+        let directory = tempdir().unwrap();
+        let path = Arc::new(directory.path().join("lock"));
+        let mut holder = File::create_new(&*path).unwrap();
+        holder.lock().unwrap();
+        // More than the pool has threads.
+        let others: Vec<_> = (0..100)
+            .map(|i| {
+                let path = Arc::clone(&path);
+                spawn(move || {
+                    let file = File::open(&*path).unwrap();
+                    if i % 2 == 0 {
+                        file.lock().unwrap();
+                    } else {
+                        file.lock_shared().unwrap();
+                    }
+                    let len = file.metadata().unwrap().len();
+                    file.unlock().unwrap();
+                    len
+                })
+            })
+            .collect();
+        (0..1000).for_each(|_| yield_now());
+        holder.write_all(b"content").unwrap();
+        holder.sync_all().unwrap();
+        assert_eq!(holder.metadata().unwrap().len(), 7);
+        assert!(others.iter().all(|other| !other.is_finished()));
+        holder.unlock().unwrap();
+        assert!(others.into_iter().all(|other| other.join().unwrap() == 7));
+    });
+}
+
+#[test]
+fn who_waits_for_a_lock_can_be_cancelled() {
+    run(|| {
+        let directory = tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let open = || File::create(&path).unwrap();
+        let (one, other, third) = (open(), open(), open());
+        one.lock().unwrap();
+        timeout(Duration::from_millis(10), || other.lock()).unwrap_err();
+        timeout(Duration::from_millis(1), || other.lock_shared()).unwrap_err();
+        let waits = spawn(move || other.lock());
+        waits.cancel();
+        assert!(waits.join().unwrap_err().is::<Cancelled>());
+        one.unlock().unwrap();
+        third.try_lock().unwrap();
+    });
+}
+
+#[test]
+fn a_thread_waits_for_a_lock_too() {
+    let _watchdog = watchdog();
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("lock");
+    let open = || File::create(&path).unwrap();
+    let (one, other) = (open(), open());
+    one.lock().unwrap();
+    thread::scope(|s| {
+        let waits = s.spawn(|| other.lock());
+        one.unlock().unwrap();
+        waits.join().unwrap().unwrap();
+    });
+    assert!(one.try_lock().is_err());
 }
