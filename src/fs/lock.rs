@@ -108,18 +108,22 @@ impl File {
 
     /// As [`lock`](File::lock), if that needs no waiting.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// [`TryLockError::WouldBlock`], and those of `flock(2)`.
     pub fn try_lock(&self) -> Result<(), TryLockError> {
-        self.lock_at_once(libc::LOCK_EX)
+        self.look_for_lock(libc::LOCK_EX)
     }
 
     /// As [`lock_shared`](File::lock_shared), if that needs no waiting.
     ///
+    /// A fiber that looks in vain 64 times in a row lets others run, but not within [`no_suspend`](crate::no_suspend()).
+    ///
     /// # Errors
     /// [`TryLockError::WouldBlock`], and those of `flock(2)`.
     pub fn try_lock_shared(&self) -> Result<(), TryLockError> {
-        self.lock_at_once(libc::LOCK_SH)
+        self.look_for_lock(libc::LOCK_SH)
     }
 
     /// Gives back the lock of this handle and its clones, if they have one.
@@ -149,6 +153,14 @@ impl File {
                 pause = (pause * 2).min(longest);
             }
         })
+    }
+
+    fn look_for_lock(&self, kind: libc::c_int) -> Result<(), TryLockError> {
+        let looked = self.lock_at_once(kind);
+        if matches!(looked, Err(TryLockError::WouldBlock)) {
+            Worker::looked_in_vain();
+        }
+        looked
     }
 
     fn lock_at_once(&self, kind: libc::c_int) -> Result<(), TryLockError> {

@@ -369,6 +369,21 @@ fn who_waits_for_a_lock_can_be_cancelled() {
 }
 
 #[test]
+fn who_looks_for_a_lock_lets_its_holder_run() {
+    run(|| {
+        let directory = tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let open = || File::create(&path).unwrap();
+        let (one, other) = (open(), open());
+        one.lock().unwrap();
+        let holder = spawn_local(move || one.unlock().unwrap());
+        while other.try_lock().is_err() {}
+        other.unlock().unwrap();
+        holder.join().unwrap();
+    });
+}
+
+#[test]
 fn a_thread_waits_for_a_lock_too() {
     let _watchdog = watchdog();
     let directory = tempdir().unwrap();
