@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use crate::context::{Engine, Entry, Handle};
+use crate::sched::{FiberRef, Worker};
 use crate::stack::{MIN_SIZE, Stack};
 
 /// Memory that a program supplies for a coroutine's stack: a static area, huge pages, what an allocator of its own has made.
@@ -40,7 +41,8 @@ use crate::stack::{MIN_SIZE, Stack};
 /// # Safety
 /// What [`memory`](StackMemory::memory) gives is readable and writable, the same each time, and used by nobody else, until the
 /// value is dropped, wherever it is moved. All that runs on it fits: there is no guard below it, unless the program has made
-/// one.
+/// one. It does not lie on the stack of a fiber: [`stack::shrink`](crate::stack::shrink()) would empty what is below the
+/// coroutine's frames, and frames of the fiber are.
 pub unsafe trait StackMemory: 'static {
     /// Where it lies. The stack grows down from its high end.
     fn memory(&self) -> NonNull<[u8]>;
@@ -55,7 +57,7 @@ impl Memory {
     /// A context that begins with `entry`, and the addresses that its frames will have.
     ///
     /// # Errors
-    /// Where it is too small.
+    /// Where it is too small, or lies on the running fiber's stack.
     ///
     /// # Safety
     /// The memory stays for as long as the context has frames on it, and holds no other context.
@@ -73,6 +75,13 @@ impl Memory {
                 }
                 const LINE: usize = 64;
                 let low: NonNull<u8> = memory.cast();
+                let on_fiber = |(_, fiber): (&Worker, FiberRef)| fiber.has_on_its_stack(low.addr().get());
+                if Worker::with_running(|here| here.is_some_and(on_fiber)) {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        "the memory for a coroutine lies on the stack of the fiber",
+                    ));
+                }
                 let usable = memory.len() - (low.addr().get() + memory.len()) % LINE;
                 // SAFETY: within the memory, or one past it.
                 let high = unsafe { low.add(usable) };

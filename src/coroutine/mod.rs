@@ -168,7 +168,8 @@ impl<I: 'static, Y: 'static, R: 'static> Coroutine<I, Y, R> {
     /// An overflow of it is not found out, unless the program has put a guard below it.
     ///
     /// # Errors
-    /// Where the memory is smaller than [`stack::MIN_SIZE`], or too small for the engine.
+    /// Where the memory is smaller than [`stack::MIN_SIZE`], or too small for the engine, or lies on the stack of the fiber that
+    /// calls.
     pub fn on_memory<M, F>(engine: Engine, memory: M, body: F) -> io::Result<Self>
     where
         M: StackMemory,

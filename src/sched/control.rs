@@ -83,7 +83,7 @@ impl FiberRef {
     }
 
     /// Whether something with this address lies on its own stack.
-    pub(super) fn has_on_its_stack(self, address: usize) -> bool {
+    pub(crate) fn has_on_its_stack(self, address: usize) -> bool {
         self.addresses().is_some_and(|addresses| addresses.contains(&address))
     }
 

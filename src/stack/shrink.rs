@@ -15,7 +15,9 @@ use crate::sys::page_size;
 /// [`madvise(2)`](https://man7.org/linux/man-pages/man2/madvise.2.html), and so nothing for every wait: a server calls it when a connection
 /// has been idle for a second, say.
 ///
-/// It does nothing outside of a fiber, in a coroutine, while the thread is panicking, and where stacks are measured (see [`usage`](super::usage())).
+/// It does nothing outside of a fiber, in a coroutine (whose memory must not lie on the fiber's stack, see
+/// [`StackMemory`](crate::coroutine::StackMemory)), while the thread is panicking, and where stacks are measured (see
+/// [`usage`](super::usage())).
 ///
 /// ```
 /// use std::time::Duration;

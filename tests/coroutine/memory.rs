@@ -3,15 +3,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
 use kapok::coroutine::CoroutineState::{Complete, Yielded};
 use kapok::coroutine::{Coroutine, StackMemory, Yielder};
-use kapok::stack;
+use kapok::{fiber, stack};
 
 use super::{each_engine, notes};
+use crate::support::run_with;
 
 /// Memory of the heap, `skipped` bytes from its begin on. Counts how often some was given back.
 struct OnHeap {
@@ -124,5 +126,33 @@ fn too_little_is_refused() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
         assert_eq!(given_back.get(), 3);
+    });
+}
+
+/// What is nobody's to give.
+struct Somewhere(NonNull<[u8]>);
+
+// SAFETY: not kept, but refused where it is used here.
+unsafe impl StackMemory for Somewhere {
+    fn memory(&self) -> NonNull<[u8]> {
+        self.0
+    }
+}
+
+#[test]
+fn the_stack_of_the_fiber_is_refused() {
+    each_engine(|engine| {
+        run_with(engine, || {
+            let builder = fiber::Builder::new().stack_size(256 * 1024);
+            let fiber = builder.spawn(move || {
+                let mut frame = [MaybeUninit::<u8>::uninit(); 64 * 1024];
+                let bytes = NonNull::from(&mut frame[..]).cast();
+                let memory = Somewhere(NonNull::slice_from_raw_parts(bytes, frame.len()));
+                Coroutine::on_memory(engine, memory, |_: &Yielder<(), ()>, ()| ())
+                    .unwrap_err()
+                    .kind()
+            });
+            assert_eq!(fiber.unwrap().join().unwrap(), ErrorKind::InvalidInput);
+        });
     });
 }
