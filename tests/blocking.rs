@@ -370,10 +370,10 @@ fn threads_go_when_they_are_idle_or_too_many() {
             set_max_threads(3);
             until(|| stats().threads == 3);
             all_at_once(3);
-            set_keep_alive(Duration::from_millis(1));
-            // Those that wait already know of the time that was.
             set_max_threads(1);
             until(|| stats().threads == 1);
+            set_keep_alive(Duration::from_millis(1));
+            // The one that waits knows of the time that was.
             all_at_once(1);
             until(|| stats().threads == 0);
             set_max_threads(5);
