@@ -165,10 +165,10 @@ for which; do
         status=$(sed -n "s/^kapok: exit $name \([0-9]*\) after .*/\1/p" "$log")
         # What is between the two lines about it: the harness's own line counts, too.
         sed -n "/^kapok: begin $name$/,/^kapok: exit $name /p" "$log" >"$scratch/said"
-        result=$(grep -a '^test result: ok\. [1-9]' "$scratch/said" | sed 's/;[^;]*measured.*//' || true)
+        result=$(sed -n '/^test result: ok\. [1-9]/s/;[^;]*measured.*//p' "$scratch/said")
         if [ "$status" = 0 ] && [ -n "$result" ]; then
             echo "  $name: ${result#test result: }"
-            grep -a SKIP "$scratch/said" | sort | uniq -c || true
+            sed -n '/SKIP/p' "$scratch/said" | sort | uniq -c
         else
             echo "  $name FAILED on Linux $version, $machine: exit status ${status:-missing}"
             tail -n 60 "$scratch/said"

@@ -8,8 +8,7 @@
 //!
 //! `-- --help` lists the options, `-- --test` runs one short round of all.
 
-// Shared with `cargo bench --bench servers`, which uses more of it.
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with `cargo bench --bench servers`, which uses more of it")]
 #[path = "../../servers/process.rs"]
 mod process;
 #[path = "../../servers/spread.rs"]
