@@ -26,6 +26,7 @@
     reason = "the waiter lies on another stack and is reached by its address"
 )]
 
+mod in_line;
 mod posted;
 
 use std::fmt;
@@ -267,21 +268,11 @@ impl Baton {
         if let Some(ended) = self.register(&waiter) {
             return ended;
         }
-        let Waiter::Thread { released, .. } = &waiter else {
-            unreachable!("just made")
-        };
-        let mut deadline = deadline;
-        while !released.load(Ordering::Acquire) {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match left {
-                None => thread::park(),
-                Some(left) if !left.is_zero() => thread::park_timeout(left),
-                Some(_) if self.unregister(&waiter) => return Ended::TimedOut,
-                // A poster has it and is about to let go: that is a post in time.
-                Some(_) => deadline = None,
-            }
+        if waiter.park_until(deadline, || self.unregister(&waiter)) {
+            Ended::Posted
+        } else {
+            Ended::TimedOut
         }
-        Ended::Posted
     }
 
     /// Makes `waiter` the one that a post wakes; says how the wait has ended if it need not or cannot.
@@ -301,6 +292,27 @@ impl Baton {
         self.state
             .compare_exchange(address_of(waiter), EMPTY, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+}
+
+impl Waiter {
+    /// Parks the thread, whose waiter this is, until it is let go, which is true, or it is `deadline`, and `leave` says that nobody
+    /// has taken it yet.
+    fn park_until(&self, mut deadline: Option<Instant>, leave: impl Fn() -> bool) -> bool {
+        let Waiter::Thread { released, .. } = self else {
+            unreachable!("a thread's waiter")
+        };
+        while !released.load(Ordering::Acquire) {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            match left {
+                None => thread::park(),
+                Some(left) if !left.is_zero() => thread::park_timeout(left),
+                Some(_) if leave() => return false,
+                // A poster has it and is about to let go: that is a post in time.
+                Some(_) => deadline = None,
+            }
+        }
+        true
     }
 }
 

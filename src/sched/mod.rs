@@ -31,6 +31,7 @@ mod wait;
 mod watch;
 mod worker;
 
+pub(crate) use abort::AbortOnUnwind;
 pub use cancel::Cancelled;
 pub(crate) use cancel::{Frame, Life, Members, ScopeFrame, UNWINDS, cancel, leave_scope, tell};
 pub(crate) use control::{FiberRef, Kept};

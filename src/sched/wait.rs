@@ -225,7 +225,16 @@ impl Worker {
         let streak = self.streak.get() + 1;
         self.streak.set(streak);
         self.vain.set(0);
-        if streak >= MAX_STREAK && no_suspend::depth() == 0 {
+        if streak >= MAX_STREAK {
+            self.yield_after_streak(fiber);
+        }
+    }
+
+    /// Apart, so that those who count have no part of a switch in them.
+    #[cold]
+    #[inline(never)]
+    fn yield_after_streak(&self, fiber: FiberRef) {
+        if no_suspend::depth() == 0 {
             self.yield_now(fiber);
         }
     }

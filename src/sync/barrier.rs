@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::RefUnwindSafe;
 
-use super::queue::{Locked, Place, Queue, Waited, checkpoint};
+use super::queue::{Place, Queue, Waited, checkpoint};
 
 /// As [`std::sync::Barrier`], for fibers and threads.
 ///
@@ -28,7 +28,7 @@ use super::queue::{Locked, Place, Queue, Waited, checkpoint};
 /// # Cancelling
 /// One that is cancelled while it waits is not counted any more: another one has to come in its place.
 pub struct Barrier {
-    line: Queue<usize, ()>,
+    line: Queue<(), ()>,
     size: usize,
 }
 
@@ -42,7 +42,7 @@ impl Barrier {
     #[must_use]
     pub const fn new(n: usize) -> Barrier {
         Barrier {
-            line: Queue::new(0),
+            line: Queue::new(()),
             size: n,
         }
     }
@@ -54,16 +54,11 @@ impl Barrier {
     pub fn wait(&self) -> BarrierWaitResult {
         checkpoint();
         let mut line = self.line.lock();
-        if *line + 1 >= self.size {
-            *line = 0;
+        if line.len(0) + 1 >= self.size {
             line.call_all(0);
             return BarrierWaitResult(true);
         }
-        // Counted when it waits: until then it can be refused.
-        crate::sync::queue::about_to_wait();
-        *line += 1;
-        let gone = |line: &mut Locked<'_, usize, ()>| **line -= 1;
-        match line.wait(0, Place::Back, (), None, || (), gone) {
+        match line.wait(0, Place::Back, (), None, || (), |_| ()) {
             Waited::Called(()) | Waited::TimedOut(..) => BarrierWaitResult(false),
         }
     }

@@ -37,6 +37,7 @@ mod rwlock_guards;
 #[doc(hidden)]
 pub mod select;
 mod semaphore;
+mod spin;
 pub mod watch;
 
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};

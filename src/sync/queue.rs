@@ -14,15 +14,16 @@
 //! ```
 //!
 //! Whoever waits has been called, or gives up (its time is over, or it is cancelled), and the lock decides which: who gives
-//! up takes its node out of the list. Where somebody has called it just then, there is nothing to take out, and it has been
-//! called: it uses what it was given, and is unwound at its next suspension point, if it was cancelled. So nothing that was
-//! given gets lost, and there is nothing to pass on.
+//! up takes its node out of the list, before it is resumed. Where somebody has called it just then, there is nothing to take
+//! out, and it has been called: it uses what it was given, and is unwound at its next suspension point, if it was cancelled.
+//! So nothing that was given gets lost, and there is nothing to pass on.
 //!
-//! The lock is one of threads, and held for some stores. Nobody waits, or calls a program's code, while holding it.
+//! The lock is one of threads ([`super::spin`]), and held for some stores. Nobody waits, or calls a program's code, while
+//! holding it.
 //!
 //! # Invariant
 //! A node that is in a list, or in the chain of a [`Locked`] that has called it, is alive: its frame does not end before
-//! the node was taken out under the lock by its own frame, or its baton was posted, which is the last that whoever called
+//! the node was taken out under the lock on its own behalf, or its baton was posted, which is the last that whoever called
 //! it does with it. Links and token are touched by whoever holds the lock, while the node is in a list; by whoever has
 //! called it, until the post; and then by its frame.
 
@@ -34,28 +35,40 @@
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::spin::SpinLock;
 use crate::baton::Baton;
 use crate::no_suspend;
 use crate::sched::Worker;
 
 /// A lock around `S`, and `N` lists of waiters, each with a token `T`.
-pub(super) struct Queue<S, T, const N: usize = 1>(Mutex<Inner<S, T, N>>);
+///
+/// # Invariant
+/// `inner` belongs to whoever holds the lock.
+pub(super) struct Queue<S, T, const N: usize = 1> {
+    lock: SpinLock,
+    inner: UnsafeCell<Inner<S, T, N>>,
+}
 
 struct Inner<S, T, const N: usize> {
     state: S,
     lists: [List<T>; N],
+    /// Empty where the lock is free.
+    called: Chain<T>,
 }
 
-// SAFETY: the nodes are reached as the invariant says, so a token is used by one thread at a time.
-unsafe impl<S: Send, T: Send, const N: usize> Send for Inner<S, T, N> {}
+// SAFETY: the nodes are reached as the module's invariant says, so a token is used by one thread at a time.
+unsafe impl<S: Send, T: Send, const N: usize> Send for Queue<S, T, N> {}
+// SAFETY: as above; and by the invariant one thread at a time has the rest.
+unsafe impl<S: Send, T: Send, const N: usize> Sync for Queue<S, T, N> {}
 
 struct List<T> {
     front: Option<NonNull<Node<T>>>,
     back: Option<NonNull<Node<T>>>,
+    len: usize,
 }
 
 /// One that waits. See the module's invariant.
@@ -125,51 +138,87 @@ impl<S, T, const N: usize> Queue<S, T, N> {
             List {
                 front: None,
                 back: None,
+                len: 0,
             }
         }; N];
-        Queue(Mutex::new(Inner { state, lists }))
+        Queue {
+            lock: SpinLock::new(),
+            inner: UnsafeCell::new(Inner {
+                state,
+                lists,
+                called: Chain(None),
+            }),
+        }
     }
 
+    #[inline]
     pub(super) fn lock(&self) -> Locked<'_, S, T, N> {
-        Locked {
-            // A panic under the lock leaves the lists as they were.
-            inner: self.0.lock().unwrap_or_else(PoisonError::into_inner),
-            called: Chain(None),
-            queue: self,
-        }
+        self.lock.lock();
+        Locked { queue: self }
     }
 }
 
-/// The queue while it is locked. Whoever was called in this time goes on when it is unlocked.
+/// The queue while it is locked. Whoever was called in this time goes on when it is unlocked. A panic unlocks it, and leaves
+/// the lists as they are.
+///
+/// One word, which is handed on in a register.
+///
+/// # Invariant
+/// While there is one, the lock is held for it.
 pub(super) struct Locked<'a, S, T, const N: usize = 1> {
-    // Dropped in this order: unlocked first, then posted.
-    inner: MutexGuard<'a, Inner<S, T, N>>,
-    called: Chain<T>,
     queue: &'a Queue<S, T, N>,
+}
+
+impl<S, T, const N: usize> Locked<'_, S, T, N> {
+    #[inline]
+    fn inner(&self) -> &Inner<S, T, N> {
+        // SAFETY: the invariants of both.
+        unsafe { &*self.queue.inner.get() }
+    }
+
+    #[inline]
+    fn inner_mut(&mut self) -> &mut Inner<S, T, N> {
+        // SAFETY: as above.
+        unsafe { &mut *self.queue.inner.get() }
+    }
+}
+
+impl<S, T, const N: usize> Drop for Locked<'_, S, T, N> {
+    #[inline]
+    fn drop(&mut self) {
+        let called = std::mem::replace(&mut self.inner_mut().called, Chain(None));
+        self.queue.lock.unlock();
+        drop(called);
+    }
 }
 
 impl<S, T, const N: usize> Deref for Locked<'_, S, T, N> {
     type Target = S;
 
     fn deref(&self) -> &S {
-        &self.inner.state
+        &self.inner().state
     }
 }
 
 impl<S, T, const N: usize> DerefMut for Locked<'_, S, T, N> {
     fn deref_mut(&mut self) -> &mut S {
-        &mut self.inner.state
+        &mut self.inner_mut().state
     }
 }
 
 impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
     pub(super) fn is_empty(&self, list: usize) -> bool {
-        self.inner.lists[list].front.is_none()
+        self.inner().lists[list].front.is_none()
+    }
+
+    /// How many wait there.
+    pub(super) fn len(&self, list: usize) -> usize {
+        self.inner().lists[list].len
     }
 
     /// The token of who is next.
     pub(super) fn front(&self, list: usize) -> Option<&T> {
-        let node = self.inner.lists[list].front?;
+        let node = self.inner().lists[list].front?;
         // SAFETY: in a list, so alive, by the invariant.
         let node = unsafe { node.as_ref() };
         // SAFETY: the lock is held.
@@ -185,18 +234,21 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
     /// called: then it is asked about the next.
     pub(super) fn call_if(&mut self, list: usize, is_right: impl Fn(&S, &T) -> bool) -> Option<&mut T> {
         loop {
-            if !self.front(list).is_some_and(|token| is_right(&self.inner.state, token)) {
+            if !self
+                .front(list)
+                .is_some_and(|token| is_right(&self.inner().state, token))
+            {
                 return None;
             }
-            let node = self.inner.lists[list].front?;
+            let node = self.inner().lists[list].front?;
             // SAFETY: in a list, so alive, and the lock is held.
-            unsafe { self.inner.unlink(node) };
+            unsafe { self.inner_mut().unlink(node) };
             // SAFETY: alive until it is posted, by the chain that it is put into.
             let is_chosen = unsafe { node.as_ref() }
                 .choice
                 .as_ref()
                 .is_none_or(|(choice, which)| choice.choose(*which));
-            self.called.push(node, is_chosen);
+            self.inner_mut().called.push(node, is_chosen);
             if is_chosen {
                 // SAFETY: alive, as above.
                 let token = unsafe { node.as_ref() }.token.get();
@@ -213,7 +265,7 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
 
     /// Whether somebody waits in `list` who could be called, and does not belong to `choice`.
     pub(super) fn has_other(&self, list: usize, choice: &Choice) -> bool {
-        let mut next = self.inner.lists[list].front;
+        let mut next = self.inner().lists[list].front;
         while let Some(node) = next {
             // SAFETY: in a list, so alive.
             let node = unsafe { node.as_ref() };
@@ -249,35 +301,30 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         let (token, this) = (token, self);
         about_to_wait();
         let node = Node::new(list, token, None);
-        let Locked {
-            mut inner,
-            called,
-            queue,
-        } = this;
-        // SAFETY: new, and in this frame, which `leaving` keeps as the invariant demands.
-        unsafe { inner.link(NonNull::from(&node), place) };
-        let mut leaving = Leaving {
-            queue,
-            node: &node,
-            is_linked: true,
+        let queue = this.queue;
+        let (mut this, mut then) = (Some(this), Some(then));
+        // By reference, so that nothing is copied from frame to frame right after it was written.
+        let mut join = || {
+            let (mut locked, then) = this.take().zip(then.take()).expect("called once");
+            // SAFETY: new, and in this frame, which does not end before the wait has, and that not while it is in the list, or
+            // before whoever has called it has posted.
+            unsafe { locked.inner_mut().link(NonNull::from(&node), place) };
+            drop(locked);
+            then();
         };
-        drop(inner);
-        drop(called);
-        then();
-        if node.baton.wait_until_cancelled(deadline) {
-            leaving.is_linked = false;
-        } else if let Some(mut locked) = leaving.leave() {
-            drop(leaving);
-            if deadline.is_none_or(|deadline| deadline > Instant::now()) {
-                gone(&mut locked);
-                drop(locked);
-                about_to_wait();
-                unreachable!("a wait that is neither called nor over was cancelled");
-            }
-            return Waited::TimedOut(locked, node.into_token());
+        // SAFETY: this queue's, alive, and the lock is held.
+        let leave = || unsafe { queue.lock().inner_mut().unlink(NonNull::from(&node)) };
+        if node.baton.wait_in_line(deadline, &mut join, &leave) {
+            return Waited::Called(node.into_token());
         }
-        drop(leaving);
-        Waited::Called(node.into_token())
+        let mut locked = queue.lock();
+        if deadline.is_none_or(|deadline| deadline > Instant::now()) {
+            gone(&mut locked);
+            drop(locked);
+            about_to_wait();
+            unreachable!("a wait that is neither called nor over was cancelled");
+        }
+        Waited::TimedOut(locked, node.into_token())
     }
 
     /// Joins `list` as one of several that wait together for the first one to be called.
@@ -286,7 +333,7 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         // A leaked box stays where it is, so a forgotten `Enlisted` is harmless.
         let node = NonNull::from(Box::leak(node));
         // SAFETY: new, and `Enlisted` keeps it alive as the invariant demands.
-        unsafe { self.inner.link(node, Place::Back) };
+        unsafe { self.inner_mut().link(node, Place::Back) };
         Enlisted {
             queue: self.queue,
             node,
@@ -305,6 +352,7 @@ impl<S, T, const N: usize> Inner<S, T, N> {
         // SAFETY: the lock is held.
         let list = unsafe { *list }.expect("it is new");
         let list = &mut self.lists[list];
+        list.len += 1;
         match place {
             Place::Back => links.prev = list.back.replace(node),
             Place::Front => links.next = list.front.replace(node),
@@ -332,15 +380,17 @@ impl<S, T, const N: usize> Inner<S, T, N> {
         // SAFETY: in a list, and the lock is held.
         let links = unsafe { &mut *node.links.get() };
         let (prev, next) = (links.prev.take(), links.next.take());
+        let list = &mut self.lists[list];
+        list.len -= 1;
         match prev {
             // SAFETY: in the list, and the lock is held.
             Some(prev) => unsafe { links_of(prev) }.next = next,
-            None => self.lists[list].front = next,
+            None => list.front = next,
         }
         match next {
             // SAFETY: as above.
             Some(next) => unsafe { links_of(next) }.prev = prev,
-            None => self.lists[list].back = prev,
+            None => list.back = prev,
         }
         true
     }
@@ -375,9 +425,6 @@ impl<T> Node<T> {
 /// has itself as its `prev`.
 struct Chain<T>(Option<NonNull<Node<T>>>);
 
-// SAFETY: what is called is used by whoever has called it, by the invariant.
-unsafe impl<T: Send> Send for Chain<T> {}
-
 impl<T> Chain<T> {
     /// Puts one in front that was just taken out of its list.
     fn push(&mut self, node: NonNull<Node<T>>, is_chosen: bool) {
@@ -409,38 +456,7 @@ impl<T> Drop for Chain<T> {
             if let (Some((choice, _)), true) = (&node.choice, links.prev.is_some()) {
                 choice.baton.post();
             }
-            node.baton.post();
-        }
-    }
-}
-
-/// While this lives, a node of the frame may be in a list.
-struct Leaving<'a, 'n, S, T, const N: usize> {
-    queue: &'a Queue<S, T, N>,
-    node: &'n Node<T>,
-    is_linked: bool,
-}
-
-impl<'a, S, T, const N: usize> Leaving<'a, '_, S, T, N> {
-    /// Takes the node out of its list; `None` if it was called, and has been posted.
-    fn leave(&mut self) -> Option<Locked<'a, S, T, N>> {
-        self.is_linked = false;
-        let mut locked = self.queue.lock();
-        // SAFETY: this queue's, alive, and the lock is held.
-        if unsafe { locked.inner.unlink(NonNull::from(self.node)) } {
-            return Some(locked);
-        }
-        drop(locked);
-        self.node.baton.wait_to_the_end(); // for somebody who is on the way between unlocking and posting
-        None
-    }
-}
-
-impl<S, T, const N: usize> Drop for Leaving<'_, '_, S, T, N> {
-    fn drop(&mut self) {
-        if self.is_linked {
-            // Nothing unwinds out of a wait like this. If something did, the node must not stay.
-            drop(self.leave());
+            node.baton.post_in_line();
         }
     }
 }
@@ -464,7 +480,7 @@ impl<S, T, const N: usize> Enlisted<'_, S, T, N> {
     unsafe fn take_out(&mut self) -> T {
         let mut locked = self.queue.lock();
         // SAFETY: this queue's, and the lock is held.
-        let is_called = !unsafe { locked.inner.unlink(self.node) };
+        let is_called = !unsafe { locked.inner_mut().unlink(self.node) };
         drop(locked);
         if is_called {
             // SAFETY: our box.
@@ -497,7 +513,7 @@ pub(super) fn about_to_wait() {
 
 /// A suspension point where perhaps nothing has to be waited for. A fiber that always finds what it wants lets others run
 /// now and then.
-#[inline]
+#[inline(always)]
 pub(super) fn checkpoint() {
     Worker::with_fiber(|here| {
         if let Some((worker, fiber)) = here {

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use kapok::sync::Baton;
+use kapok::sync::{Baton, mpmc};
 use kapok::{CancelToken, Cancelled, fiber, spawn};
 
 use crate::FOREVER;
@@ -59,6 +60,51 @@ fn a_post_and_a_cancellation_at_once() {
     });
 }
 
+/// Who waits in a line and is called and cancelled at once, and now and then out of time, too.
+#[test]
+fn a_message_a_cancellation_and_a_deadline_at_once() {
+    run(|| {
+        let mut random = Random::new(22);
+        for round in 0..ROUNDS {
+            let (sender, receiver) = mpmc::channel();
+            let (theirs, received) = (receiver.clone(), Arc::new(AtomicUsize::new(0)));
+            let count = Arc::clone(&received);
+            let patience = Duration::from_micros(random.below(40) as u64);
+            let fiber = spawn(move || {
+                let got = if round % 2 == 0 {
+                    theirs.recv().is_ok()
+                } else {
+                    theirs.recv_timeout(patience).is_ok()
+                };
+                count.fetch_add(usize::from(got), Ordering::Relaxed);
+            });
+            if round % 3 > 0 {
+                fiber::yield_now();
+            }
+            let mut seeds = (random.clone(), random.clone());
+            random.next();
+            let fiber = &fiber;
+            thread::scope(|s| {
+                s.spawn(move || {
+                    dawdle(&mut seeds.0);
+                    sender.send(round).unwrap();
+                });
+                dawdle(&mut seeds.1);
+                fiber.cancel();
+            });
+            while !fiber.is_finished() {
+                fiber::yield_now();
+            }
+            let left = receiver.try_iter().count();
+            assert_eq!(
+                received.load(Ordering::Relaxed) + left,
+                1,
+                "a message is not lost, nor received twice"
+            );
+        }
+    });
+}
+
 #[test]
 fn a_fiber_that_begins_ends_or_waits_meanwhile() {
     run(|| {
@@ -71,8 +117,8 @@ fn a_fiber_that_begins_ends_or_waits_meanwhile() {
                 for step in 0..steps {
                     match step {
                         0 => fiber::yield_now(),
-                        1 => fiber::sleep(std::time::Duration::from_nanos(1)),
-                        _ => fiber::park_timeout(std::time::Duration::from_micros(1)),
+                        1 => fiber::sleep(Duration::from_nanos(1)),
+                        _ => fiber::park_timeout(Duration::from_micros(1)),
                     }
                 }
             }));

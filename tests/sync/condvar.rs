@@ -197,3 +197,24 @@ fn who_is_cancelled_at_a_barrier_does_not_count() {
         assert!(Barrier::new(0).wait().is_leader());
     });
 }
+
+/// The others come before the one that was cancelled has run again.
+#[test]
+fn who_was_just_cancelled_at_a_barrier_does_not_count() {
+    run_on_one(|| {
+        let barrier = Arc::new(Barrier::new(3));
+        let wait = || {
+            let barrier = Arc::clone(&barrier);
+            let fiber = spawn(move || barrier.wait().is_leader());
+            yield_often();
+            fiber
+        };
+        let (cancelled, waiting) = (wait(), wait());
+        cancelled.cancel();
+        let third = wait();
+        assert!(cancelled.join().is_err());
+        assert!(!waiting.is_finished() && !third.is_finished(), "two of three are there");
+        assert!(barrier.wait().is_leader());
+        assert!(!waiting.join().unwrap() && !third.join().unwrap());
+    });
+}
