@@ -15,6 +15,7 @@ pub mod net;
 mod no_suspend;
 mod perform;
 mod pipe;
+mod pool_arc;
 pub mod process;
 mod reactor;
 pub mod runtime;

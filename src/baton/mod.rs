@@ -154,6 +154,12 @@ impl Baton {
         self.state.load(Ordering::Acquire) == POSTED
     }
 
+    /// Whether it was posted; if not, whoever posts it sees what the caller has done before.
+    pub(crate) fn was_posted_before_now(&self) -> bool {
+        // Changes nothing, but is a write that the post reads: a load could come before what the caller has done.
+        self.state.fetch_or(0, Ordering::AcqRel) == POSTED
+    }
+
     /// Lets the waiter go on, now or when it comes. A second post does nothing.
     pub fn post(&self) {
         let old = self.state.swap(POSTED, Ordering::AcqRel);

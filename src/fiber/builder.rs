@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::handle::Identity;
 use super::join::JoinHandle;
-use super::packet::Packet;
-use crate::sched::{Crew, Task, Worker};
+use super::packet::{self, Packet, as_outcome};
+use crate::sched::{Crew, TaskRef, Worker};
 use crate::stack::{self, Room, Stack};
 
 /// How a fiber is started: its name and the size of its stack. As [`std::thread::Builder`].
@@ -136,7 +136,7 @@ impl Builder {
 
     /// As [`spawn`](Builder::spawn); `prepare` sees the fiber before anybody else does.
     #[track_caller]
-    pub(super) fn spawn_prepared<F, T>(self, f: F, prepare: impl FnOnce(&Arc<dyn Task>)) -> io::Result<JoinHandle<T>>
+    pub(super) fn spawn_prepared<F, T>(self, f: F, prepare: impl FnOnce(&TaskRef)) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -201,11 +201,7 @@ impl Builder {
 
     /// As [`spawn_local`](Builder::spawn_local); `prepare` sees the fiber before anybody else does.
     #[track_caller]
-    pub(super) fn spawn_local_prepared<F, T>(
-        self,
-        f: F,
-        prepare: impl FnOnce(&Arc<dyn Task>),
-    ) -> io::Result<JoinHandle<T>>
+    pub(super) fn spawn_local_prepared<F, T>(self, f: F, prepare: impl FnOnce(&TaskRef)) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
         T: 'static,
@@ -233,7 +229,7 @@ impl Builder {
         crew: &Crew,
         spawned_at: &'static Location<'static>,
         f: F,
-        queue: impl FnOnce(Arc<dyn Task>, Room) -> io::Result<()>,
+        queue: impl FnOnce(TaskRef, Room) -> io::Result<()>,
     ) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + 'static,
@@ -260,9 +256,10 @@ impl Builder {
         } else {
             Room::OfSize(stack_size)
         };
-        let packet = Arc::new(Packet::new(Identity::new(self.name, Some(spawned_at)), f));
-        queue(packet.clone(), room)?;
-        Ok(JoinHandle::new(packet))
+        let name = self.name;
+        let (task, packet) = packet::new_pair(|| Packet::new(Identity::new(name, Some(spawned_at)), f));
+        queue(task, room)?;
+        Ok(JoinHandle::new(as_outcome(packet)))
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::baton::Baton;
-use crate::sched::{Who, Worker};
+use crate::sched::{TaskRef, Who, Worker};
 use crate::stack::Description;
 
 /// A number that no other fiber of this process has or had. As [`std::thread::ThreadId`].
@@ -118,35 +118,43 @@ impl Drop for Identity {
     }
 }
 
-/// What has an identity, and otherwise is none of a handle's business.
-pub(super) trait Identified: Send + Sync {
-    fn identity(&self) -> &Identity;
-}
-
 /// A handle to a fiber, or to a plain thread that called [`current`](super::current). As [`std::thread::Thread`].
 #[derive(Clone)]
-pub struct Fiber(Arc<dyn Identified>);
+pub struct Fiber(Inner);
+
+#[derive(Clone)]
+enum Inner {
+    Fiber(TaskRef),
+    Thread(Arc<Identity>),
+}
 
 impl Fiber {
-    pub(super) fn from_identified(inner: Arc<dyn Identified>) -> Fiber {
-        Fiber(inner)
+    pub(super) fn from_task(task: TaskRef) -> Fiber {
+        Fiber(Inner::Fiber(task))
+    }
+
+    fn identity(&self) -> &Identity {
+        match &self.0 {
+            Inner::Fiber(task) => task.identity().downcast_ref().expect("every fiber's task has one"),
+            Inner::Thread(identity) => identity,
+        }
     }
 
     /// Makes the token available that [`park`](super::park) waits for. See [`std::thread::Thread::unpark`].
     pub fn unpark(&self) {
-        self.0.identity().parking.post();
+        self.identity().parking.post();
     }
 
     /// Its number.
     #[must_use]
     pub fn id(&self) -> FiberId {
-        self.0.identity().id
+        self.identity().id
     }
 
     /// The name it was given by [`Builder::name`](super::Builder::name). Of a plain thread, the thread's.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.0.identity().name()
+        self.identity().name()
     }
 
     /// Where in the program it was started. `None` of the first fiber of a runtime, and of a plain thread.
@@ -161,7 +169,7 @@ impl Fiber {
     /// ```
     #[must_use]
     pub fn spawned_at(&self) -> Option<&'static Location<'static>> {
-        self.0.identity().spawned_at
+        self.identity().spawned_at
     }
 }
 
@@ -174,28 +182,15 @@ impl fmt::Debug for Fiber {
     }
 }
 
-/// A plain thread, seen as a fiber.
-struct PlainThread(Identity);
-
-impl Identified for PlainThread {
-    fn identity(&self) -> &Identity {
-        &self.0
-    }
-}
-
 /// The running fiber; on a plain thread, a stand-in for the thread.
 pub(super) fn current() -> Fiber {
-    let mut fiber: Option<Fiber> = None;
-    if let Some(task) = Worker::with(|worker| worker.and_then(Worker::current_task)) {
-        task.provide(&mut fiber);
-    }
-    fiber.unwrap_or_else(current_thread)
+    Worker::with(|worker| worker.and_then(Worker::current_task)).map_or_else(current_thread, Fiber::from_task)
 }
 
 fn current_thread() -> Fiber {
     fn new() -> Fiber {
         let name = std::thread::current().name().map(str::to_owned);
-        Fiber(Arc::new(PlainThread(Identity::new(name, None))))
+        Fiber(Inner::Thread(Arc::new(Identity::new(name, None))))
     }
     thread_local! {
         static THREAD: Fiber = new();
@@ -207,5 +202,5 @@ fn current_thread() -> Fiber {
 /// Runs `f` with the token of the running fiber or thread.
 pub(super) fn with_parking<R>(f: impl FnOnce(&Baton) -> R) -> R {
     let this = current();
-    f(this.0.identity().parking())
+    f(this.identity().parking())
 }

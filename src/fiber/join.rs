@@ -6,18 +6,19 @@
 )]
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::handle::Fiber;
 use super::packet::Outcome;
 use crate::baton::Baton;
-use crate::sched::{self, Worker};
+use crate::pool_arc::PoolArc;
+use crate::sched::{self, TaskRef, Worker};
 
 /// The right to wait for a fiber's end and to have its result. As [`std::thread::JoinHandle`].
 ///
 /// Dropping it lets the fiber run on by itself. In async code it may be awaited.
 pub struct JoinHandle<T> {
-    packet: Arc<dyn Outcome<T>>,
+    packet: PoolArc<dyn Outcome<T>>,
     /// Made when it is first asked for: most never are, and it counts a reference.
     fiber: OnceLock<Fiber>,
     /// Not `Send` where `T` is not: the result is dropped where the handle is.
@@ -29,7 +30,7 @@ unsafe impl<T> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     #[inline]
-    pub(super) fn new(packet: Arc<dyn Outcome<T>>) -> JoinHandle<T> {
+    pub(super) fn new(packet: PoolArc<dyn Outcome<T>>) -> JoinHandle<T> {
         JoinHandle {
             packet,
             fiber: OnceLock::new(),
@@ -40,7 +41,7 @@ impl<T> JoinHandle<T> {
     /// The fiber that it is about.
     #[must_use]
     pub fn fiber(&self) -> &Fiber {
-        self.fiber.get_or_init(|| Arc::clone(&self.packet).into_fiber())
+        self.fiber.get_or_init(|| Fiber::from_task(self.task()))
     }
 
     /// The same, by the name that [`std::thread::JoinHandle`] gives it.
@@ -57,12 +58,18 @@ impl<T> JoinHandle<T> {
     /// # Panics
     /// In the fiber itself: it would wait for ever.
     pub fn join(self) -> super::Result<T> {
-        let packet: *const () = Arc::as_ptr(&self.packet).cast();
+        let packet = self.packet.address();
         let own = Worker::with(|worker| worker.is_some_and(|worker| worker.is_current_task(packet)));
         assert!(!own, "JoinHandle::join: a fiber cannot wait for its own end");
         self.packet.ended().wait();
         // SAFETY: it has ended, and we are the handle.
         unsafe { self.packet.take() }.expect("a fiber that has ended has a result, and it is taken once")
+    }
+
+    fn task(&self) -> TaskRef {
+        let thin = self.packet.clone().into_thin();
+        // SAFETY: it is one to this packet.
+        unsafe { self.packet.task(thin) }
     }
 
     /// Posted when the fiber has ended.
@@ -96,7 +103,7 @@ impl<T> JoinHandle<T> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn cancel(&self) {
-        sched::cancel(Arc::clone(&self.packet).into_task());
+        sched::cancel(self.task());
     }
 
     /// Whether the fiber has ended.
@@ -115,7 +122,7 @@ impl<T> JoinHandle<T> {
 impl<T: 'static> JoinHandle<T> {
     /// What waits until the fiber has ended, and leaves the result where it is.
     pub(crate) fn wait_for_its_end(&self) -> Box<dyn FnOnce()> {
-        let packet = Arc::clone(&self.packet);
+        let packet = self.packet.clone();
         Box::new(move || packet.ended().wait())
     }
 }

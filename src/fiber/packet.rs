@@ -3,46 +3,42 @@
 //! ```text
 //!            scheduler (runs it)       JoinHandle (waits, takes the result)       Fiber (name, id, unpark)
 //!                     \                          |                                   /
-//!                      +------------->  Arc<Packet<F, T>>  <------------------------+
-//!                                       identity | work | result | state
+//!                      +------------->  PoolArc<Packet<F, T>> <-----------------------+
+//!                                       identity | work | result | ended
 //! ```
 //!
-//! Who may touch what is decided by `state`, so that neither needs a lock: `work` belongs to the scheduler; `result`
-//! belongs to the fiber until it has ended, and then to the `JoinHandle`, or to nobody if that is gone.
+//! Who may touch what is decided by `ended`, so that neither needs a lock: `work` belongs to the scheduler; `result` belongs to
+//! the fiber until it has ended, and then to the `JoinHandle`. Only where the handle goes while the fiber ends is there a question
+//! who of them comes second, and drops the result: a handle says that it goes, and then looks whether the fiber has ended; a
+//! fiber says that it has ended, and then looks whether the handle has gone.
 
-#![allow(unsafe_code, reason = "hands the result over by an atomic state instead of a lock")]
+#![allow(unsafe_code, reason = "hands the result over by an atomic word instead of a lock")]
 
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::handle::{Fiber, Identified, Identity};
+use super::handle::Identity;
 use crate::baton::Baton;
 use crate::local::{self, Context};
-use crate::sched::{Cancelled, Life, Task, Who};
+use crate::pool_arc::{Block, PoolArc, Thin};
+use crate::sched::{Cancelled, Life, Task, TaskRef, Who};
 use crate::stack::Description;
 
-/// The fiber has not ended, and somebody may join it.
-const RUNNING: u8 = 0;
-/// The fiber has ended; the result belongs to the `JoinHandle`.
-const ENDED: u8 = 1;
-/// The `JoinHandle` is gone; the result belongs to whoever comes second.
-const DETACHED: u8 = 2;
-
 /// # Invariant
-/// `contents` are touched by the owner of the scheduler's reference alone, while the state is not `ENDED`: on the thread that made
-/// it, or, where the work is `Send` and has not started, on the thread that owns that reference now; which is the fiber's own, once
-/// it runs. Once the state is `ENDED` they hold the result or nothing, and are touched by the `JoinHandle`; the one of the two that
-/// finds the other gone drops the result.
+/// `contents` are touched by the owner of the scheduler's reference alone, until `ended` is posted: on the thread that made it, or,
+/// where the work is `Send` and has not started, on the thread that owns that reference now; which is the fiber's own, once it
+/// runs. When `ended` is posted they hold the result or nothing, and belong to the `JoinHandle`. Where that has said that it is going
+/// (`is_detached`), they belong to whoever sets `is_claimed`.
 pub(super) struct Packet<F, T> {
     identity: Identity,
     life: Life,
     contents: UnsafeCell<Contents<F, T>>,
-    state: AtomicU8,
     ended: Baton,
+    is_detached: AtomicBool,
+    is_claimed: AtomicBool,
 }
 
 /// First the one, then the other: a fiber's work has been taken out when there is a result.
@@ -70,29 +66,51 @@ where
             identity,
             life: Life::new(),
             contents: UnsafeCell::new(Contents::Work(work, Context::current())),
-            state: AtomicU8::new(RUNNING),
             ended: Baton::new(),
+            is_detached: AtomicBool::new(false),
+            is_claimed: AtomicBool::new(false),
         }
     }
 
-    /// Leaves the result, or drops it where nobody wants it, then calls `last`, then lets the joiner go on.
+    /// Leaves the result, or drops it where nobody wants it, then ends the values of the fiber, if there is one, then lets the
+    /// joiner go on.
     #[inline(always)]
-    fn end_with(&self, result: super::Result<T>, last: impl FnOnce()) {
+    fn end_with(&self, result: super::Result<T>, in_fiber: bool) {
         // SAFETY: the fiber has not ended, so the contents are ours. There is nothing to drop in them.
         unsafe { *self.contents.get() = Contents::Result(result) };
-        if self.state.swap(ENDED, Ordering::AcqRel) == DETACHED {
-            self.drop_result();
+        // Those that nobody joins were let go of long before, as a rule. A result that goes may use values of the fiber.
+        if self.is_detached.load(Ordering::Acquire) && self.claim() {
+            // SAFETY: claimed.
+            unsafe { self.clear_contained() };
         }
-        last();
+        if in_fiber {
+            local::end();
+        }
         self.ended.post();
+        if self.is_detached.load(Ordering::Acquire) && self.claim() {
+            self.drop_late(in_fiber);
+        }
+    }
+
+    /// The handle has gone while the fiber ended, which has no values any more: for this it has new ones.
+    #[cold]
+    #[inline(never)]
+    fn drop_late(&self, in_fiber: bool) {
+        if in_fiber {
+            local::begin_again();
+        }
+        // SAFETY: claimed.
+        unsafe { self.clear_contained() };
+        if in_fiber {
+            local::end();
+        }
     }
 }
 
 impl<F, T> Packet<F, T> {
-    /// For the second of the two that had a claim to it.
-    fn drop_result(&self) {
-        // SAFETY: the other is gone, so the result is ours.
-        unsafe { self.clear_contained() };
+    /// True for one of those who ask.
+    fn claim(&self) -> bool {
+        !self.is_claimed.swap(true, Ordering::AcqRel)
     }
 
     /// Drops what is the user's where the scheduler is at work. In its place: it may be large, and the stack small.
@@ -135,13 +153,13 @@ where
             unreachable!("a fiber runs once");
         };
         local::begin(inherited);
-        self.end_with(panic::catch_unwind(AssertUnwindSafe(work)), local::end);
+        self.end_with(panic::catch_unwind(AssertUnwindSafe(work)), true);
     }
 
     fn fail(&self, error: io::Error) {
         // SAFETY: instead of `run`, on the same thread.
         unsafe { self.clear_contained() };
-        self.end_with(Err(Box::new(error.to_string())), || ());
+        self.end_with(Err(Box::new(error.to_string())), false);
     }
 
     #[cold]
@@ -155,7 +173,7 @@ where
         });
         // SAFETY: as above.
         unsafe { self.clear_contained() };
-        self.end_with(Err(Box::new(Cancelled)), local::end);
+        self.end_with(Err(Box::new(Cancelled)), true);
     }
 
     fn life(&self) -> &Life {
@@ -174,15 +192,7 @@ where
         self.identity.describe()
     }
 
-    fn provide(self: Arc<Self>, slot: &mut dyn Any) {
-        if let Some(slot) = slot.downcast_mut::<Option<Fiber>>() {
-            *slot = Some(Fiber::from_identified(self));
-        }
-    }
-}
-
-impl<F, T> Identified for Packet<F, T> {
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &dyn Any {
         &self.identity
     }
 }
@@ -201,11 +211,11 @@ pub(super) trait Outcome<T>: Send + Sync {
     /// The `JoinHandle` is going.
     fn detach(&self);
 
-    /// The fiber, as the scheduler knows it.
-    fn into_task(self: Arc<Self>) -> Arc<dyn Task>;
-
-    /// The fiber, as everybody may know it.
-    fn into_fiber(self: Arc<Self>) -> Fiber;
+    /// The reference as the scheduler has it.
+    ///
+    /// # Safety
+    /// It is one to this.
+    unsafe fn task(&self, this: Thin) -> TaskRef;
 }
 
 impl<F, T> Outcome<T> for Packet<F, T>
@@ -213,12 +223,9 @@ where
     F: FnOnce() -> T + 'static,
     T: 'static,
 {
-    fn into_task(self: Arc<Self>) -> Arc<dyn Task> {
-        self
-    }
-
-    fn into_fiber(self: Arc<Self>) -> Fiber {
-        Fiber::from_identified(self)
+    unsafe fn task(&self, this: Thin) -> TaskRef {
+        // SAFETY: the caller's promise.
+        as_task(unsafe { PoolArc::<Packet<F, T>>::from_thin(this) })
     }
 
     fn ended(&self) -> &Baton {
@@ -226,7 +233,7 @@ where
     }
 
     unsafe fn take(&self) -> Option<super::Result<T>> {
-        // SAFETY: the state is `ENDED`, so the contents are the `JoinHandle`'s.
+        // SAFETY: it has ended, so the contents are the `JoinHandle`'s.
         match unsafe { self.take_contents() } {
             Contents::Result(result) => Some(result),
             _ => None,
@@ -234,10 +241,47 @@ where
     }
 
     fn detach(&self) {
-        // Once it has ended that is final, and after a join the rule.
-        let state = self.state.load(Ordering::Acquire);
-        if state == ENDED || self.state.swap(DETACHED, Ordering::AcqRel) == ENDED {
-            self.drop_result();
+        // After a join that is the rule. Nobody else looks at the contents then, since we have not said that we go.
+        if !self.ended.try_wait() {
+            self.is_detached.store(true, Ordering::Relaxed);
+            // The post comes after this, and the fiber sees that we go, or it has come before.
+            if !self.ended.was_posted_before_now() || !self.claim() {
+                return;
+            }
         }
+        // SAFETY: it has ended, and we are the handle; or claimed.
+        unsafe { self.clear_contained() };
     }
+}
+
+/// Two references to a new packet: the scheduler's, and the handle's.
+#[inline(always)]
+pub(super) fn new_pair<F, T>(make: impl FnOnce() -> Packet<F, T>) -> (TaskRef, PoolArc<Packet<F, T>>)
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let (task, packet) = PoolArc::new_pair(make);
+    (as_task(task), packet)
+}
+
+#[inline(always)]
+fn as_task<F, T>(packet: PoolArc<Packet<F, T>>) -> TaskRef
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    // SAFETY: the same pointer.
+    unsafe { packet.unsize(|block| block as *mut Block<dyn Task>) }
+}
+
+/// The reference as a handle has it, which has forgotten what the fiber does.
+#[inline(always)]
+pub(super) fn as_outcome<F, T>(packet: PoolArc<Packet<F, T>>) -> PoolArc<dyn Outcome<T>>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    // SAFETY: the same pointer.
+    unsafe { packet.unsize(|block| block as *mut Block<dyn Outcome<T>>) }
 }

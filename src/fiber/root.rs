@@ -4,10 +4,9 @@
 
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
 
 use super::handle::Identity;
-use super::packet::{Outcome, Packet};
+use super::packet::{self, Outcome, Packet};
 use crate::sched::Worker;
 use crate::stack::Room;
 
@@ -25,8 +24,8 @@ where
     // SAFETY: only the lifetime changes. `Worker::run` does not return, nor unwind, before every fiber has ended, so the
     // work is over and gone before what it borrows.
     let work = unsafe { std::mem::transmute::<Box<dyn FnOnce() + '_>, Box<dyn FnOnce() + 'static>>(work) };
-    let packet = Arc::new(Packet::new(Identity::new(Some("main".to_owned()), None), work));
-    worker.spawn_here(packet.clone(), Room::OfSize(worker.default_stack_size()));
+    let (task, packet) = packet::new_pair(|| Packet::new(Identity::new(Some("main".to_owned()), None), work));
+    worker.spawn_here(task, Room::OfSize(worker.default_stack_size()));
     worker.crew().end_when_idle(false);
     worker.run();
     // SAFETY: it has ended, and nobody else has a handle.

@@ -20,7 +20,7 @@ use super::handle::Fiber;
 use super::join::JoinHandle;
 use crate::baton::Baton;
 use crate::no_suspend;
-use crate::sched::{Cancelled, Frame, Members, ScopeFrame, Task, Worker, leave_scope, tell};
+use crate::sched::{Cancelled, Frame, Members, ScopeFrame, TaskRef, Worker, leave_scope, tell};
 
 /// A place to start fibers in that borrow; see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -54,7 +54,7 @@ struct Shared {
     body_cancelled: AtomicBool,
     fibers: Members,
     /// The fiber whose scope it is.
-    owner: Option<Arc<dyn Task>>,
+    owner: Option<TaskRef>,
 }
 
 impl Shared {
@@ -304,7 +304,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
         F: FnOnce() -> T + 'scope,
         T: 'scope,
     {
-        let spawn = |work: Work<F, T>, enter: &dyn Fn(&Arc<dyn Task>)| {
+        let spawn = |work: Work<F, T>, enter: &dyn Fn(&TaskRef)| {
             let work: Box<dyn FnOnce() + 'scope> = Box::new(move || work.run());
             // SAFETY: only the lifetime changes. `scope` does not return before `Running` was dropped, which is the last
             // thing of the work to go, whether it ran or not. So nothing of it is left when `'scope` ends.
@@ -341,7 +341,7 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     fn start<F, T>(
         &'scope self,
         f: F,
-        spawn: impl FnOnce(Work<F, T>, &dyn Fn(&Arc<dyn Task>)) -> io::Result<JoinHandle<()>>,
+        spawn: impl FnOnce(Work<F, T>, &dyn Fn(&TaskRef)) -> io::Result<JoinHandle<()>>,
     ) -> io::Result<ScopedJoinHandle<'scope, T>>
     where
         F: FnOnce() -> T + 'scope,
@@ -360,12 +360,12 @@ impl<'scope, 'env> Scope<'scope, 'env> {
             running: Running::new(&self.shared),
         };
         let place = work.running.place;
-        let enter = |fiber: &Arc<dyn Task>| {
+        let enter = |fiber: &TaskRef| {
             // SAFETY: the frame of `scope` stays until `Running` was dropped.
             let scope = unsafe { self.fibers.0.as_ref() };
             // SAFETY: the fiber leaves the scope before it drops that.
             unsafe { fiber.life().join_scope(scope) };
-            self.shared.fibers.fill(place, Arc::clone(fiber));
+            self.shared.fibers.fill(place, fiber.clone());
         };
         // Where it is refused, the caller is told so right here.
         let fiber = spawn(work, &enter).inspect_err(|_| drop(slot.take()))?;

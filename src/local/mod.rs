@@ -93,6 +93,11 @@ pub(crate) fn begin(inherited: Context) {
     }
 }
 
+/// After [`end`], for what comes late: the fiber may have values again, until the next `end`.
+pub(crate) fn begin_again() {
+    table::reopen();
+}
+
 /// Ends a fiber, in that fiber: drops everything of it, which may wait, and panics with nothing. Nobody else's code may run in
 /// it afterwards.
 #[inline]

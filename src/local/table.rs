@@ -308,6 +308,15 @@ pub(super) fn end_if_unused() -> bool {
     })
 }
 
+/// After [`end`].
+pub(super) fn reopen() {
+    Worker::with_kept(|kept| {
+        if let Some(kept) = kept {
+            kept.locals.set(ptr::null());
+        }
+    });
+}
+
 /// Frees what [`drop_values`] has left; from now on everything of this fiber is gone.
 pub(super) fn end() {
     let table = Worker::with_kept(|kept| {

@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::control::FiberRef;
 use super::inbox::Inbox;
-use super::task::Task;
+use super::task::TaskRef;
 use super::worker::Worker;
 use crate::no_suspend;
 
@@ -64,10 +64,11 @@ impl std::error::Error for Cancelled {}
 /// # Invariant
 /// `outer` is alive for as long as this is linked to it; it changes only when a fiber lets go of the scope that it
 /// belongs to, when nobody but the fiber itself looks.
+#[repr(C)]
 pub(crate) struct Frame<'a> {
     outer: Cell<Option<NonNull<Frame<'static>>>>,
-    flag: AtomicBool,
     kind: Kind<'a>,
+    flag: AtomicBool,
 }
 
 enum Kind<'a> {
@@ -165,11 +166,12 @@ impl<'a> Frame<'a> {
 ///
 /// # Invariant
 /// `fiber`, and `root` but for its flag, belong to the worker that `home` names, or to whoever has made this.
+#[repr(C)] // the flag's padding last: it is not copied then where one is made in its place
 pub(crate) struct Life {
-    root: Frame<'static>,
     /// The worker that it runs on; 0 before it has started, and when it has ended.
     home: AtomicU64,
     fiber: Cell<Option<FiberRef>>,
+    root: Frame<'static>,
 }
 
 // SAFETY: the invariant. Another thread looks at `root.outer` only on its way out from a scope in this fiber, which has
@@ -233,7 +235,7 @@ pub(crate) struct Members(Mutex<List>);
 
 #[derive(Default)]
 struct List {
-    slots: Vec<Option<Arc<dyn Task>>>,
+    slots: Vec<Option<TaskRef>>,
     free: Vec<usize>,
 }
 
@@ -252,7 +254,7 @@ impl Members {
         })
     }
 
-    pub(crate) fn fill(&self, place: usize, task: Arc<dyn Task>) {
+    pub(crate) fn fill(&self, place: usize, task: TaskRef) {
         self.lock().slots[place] = Some(task);
     }
 
@@ -271,7 +273,7 @@ impl Members {
         all.into_iter().for_each(tell);
     }
 
-    fn collect(&self, into: &mut Vec<Arc<dyn Task>>) {
+    fn collect(&self, into: &mut Vec<TaskRef>) {
         into.extend(self.lock().slots.iter().flatten().cloned());
     }
 }
@@ -310,13 +312,13 @@ fn workers() -> MutexGuard<'static, BTreeMap<u64, Arc<Inbox>>> {
 }
 
 /// Cancels a fiber as a whole, from any thread.
-pub(crate) fn cancel(task: Arc<dyn Task>) {
+pub(crate) fn cancel(task: TaskRef) {
     task.life().root.cancel();
     tell(task);
 }
 
 /// Has a fiber look whether it is cancelled, and the members of its scopes; from any thread.
-pub(crate) fn tell(task: Arc<dyn Task>) {
+pub(crate) fn tell(task: TaskRef) {
     let home = task.life().home.load(Ordering::SeqCst);
     let task = Worker::with(|worker| match worker {
         Some(worker) if worker.home.0 == home => {
@@ -386,7 +388,7 @@ impl Worker {
 
     /// On the worker of the fiber, if it still has one: marks it if it is cancelled, ends its wait, and goes on with the
     /// members of its scopes.
-    fn tell(&self, task: Arc<dyn Task>) {
+    fn tell(&self, task: TaskRef) {
         // A list instead of recursion: scopes may be nested deeply, and this may be a fiber's stack.
         let mut all = vec![task];
         while let Some(task) = all.pop() {
@@ -399,7 +401,7 @@ impl Worker {
         }
     }
 
-    fn tell_here(&self, fiber: FiberRef, members: &mut Vec<Arc<dyn Task>>) {
+    fn tell_here(&self, fiber: FiberRef, members: &mut Vec<TaskRef>) {
         let cancellation = &fiber.block().cancellation;
         let mut next = cancellation.innermost();
         if next.is_some_and(Frame::is_cancelled) {

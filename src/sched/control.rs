@@ -6,10 +6,9 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 
 use super::cancel::Cancellation;
-use super::task::{Task, Who};
+use super::task::{TaskRef, Who};
 use crate::context::Handle;
 use crate::stack::{Room, Stack};
 
@@ -27,7 +26,7 @@ pub(super) struct ControlBlock {
     pub(super) cancellation: Cancellation,
     // ---- for its beginning and its end ----
     /// What it does. `None` in a block that is free.
-    pub(super) task: Cell<Option<Arc<dyn Task>>>,
+    pub(super) task: Cell<Option<TaskRef>>,
     /// What it runs on. Before it has started `None`, or what was taken for it, which it need not be given.
     pub(super) stack: Cell<Option<Stack>>,
     /// The size of the stack that it is to have.
@@ -66,7 +65,7 @@ impl FiberRef {
     }
 
     /// What it does; `None` when it has ended.
-    pub(super) fn task(self) -> Option<Arc<dyn Task>> {
+    pub(super) fn task(self) -> Option<TaskRef> {
         let slot = &self.block().task;
         let task = slot.take();
         slot.set(task.clone());
@@ -110,7 +109,7 @@ pub(super) struct Slab {
 }
 
 impl Slab {
-    pub(super) fn insert(&mut self, task: Arc<dyn Task>, room: Room) -> FiberRef {
+    pub(super) fn insert(&mut self, task: TaskRef, room: Room) -> FiberRef {
         let fiber = match self.free.pop() {
             Some(fiber) => fiber,
             None => self.grow(),
@@ -173,8 +172,9 @@ mod tests {
     use std::io;
 
     use super::super::cancel::Life;
-    use super::super::task::Who;
+    use super::super::task::{Task, Who};
     use super::*;
+    use crate::pool_arc::{Block, PoolArc};
     use crate::stack::Description;
 
     struct Nothing(Life);
@@ -206,16 +206,21 @@ mod tests {
             }
         }
 
-        fn provide(self: Arc<Self>, _: &mut dyn Any) {}
+        fn identity(&self) -> &dyn Any {
+            &()
+        }
+    }
+
+    fn nothing() -> TaskRef {
+        let (task, _) = PoolArc::new_pair(|| Nothing(Life::new()));
+        // SAFETY: the same pointer.
+        unsafe { task.unsize(|block| block as *mut Block<dyn Task>) }
     }
 
     #[test]
     fn trimming_frees_what_nobody_uses_and_nothing_else() {
         let mut slab = Slab::default();
-        let mut insert = |size| {
-            let task: Arc<dyn Task> = Arc::new(Nothing(Life::new()));
-            slab.insert(task, Room::OfSize(size))
-        };
+        let mut insert = |size| slab.insert(nothing(), Room::OfSize(size));
         let fibers: Vec<FiberRef> = (0..100 * CHUNK).map(&mut insert).collect();
         let mut kept = Vec::new();
         for (index, fiber) in fibers.into_iter().enumerate() {
@@ -235,8 +240,7 @@ mod tests {
         let rest = slab.chunks.len() * CHUNK - kept.len();
         assert_eq!(slab.free.len(), rest);
         for _ in 0..rest {
-            let task: Arc<dyn Task> = Arc::new(Nothing(Life::new()));
-            let fiber = slab.insert(task, Room::OfSize(0));
+            let fiber = slab.insert(nothing(), Room::OfSize(0));
             assert!(kept.iter().all(|(_, other)| *other != fiber));
         }
         assert!(slab.free.is_empty());

@@ -26,7 +26,7 @@ use super::fresh::{Fresh, Queue};
 use super::inbox::Inbox;
 use super::search::Search;
 use super::stop::Running;
-use super::task::Task;
+use super::task::TaskRef;
 use super::worker::Config;
 use crate::stack::Room;
 
@@ -165,7 +165,7 @@ impl Crew {
     // ---- work that has not started -----------------------------------------------------------------------------------
 
     /// Puts a fiber where every worker finds it; false when the runtime takes no more.
-    pub(crate) fn inject(&self, task: Arc<dyn Task>, room: Room) -> bool {
+    pub(crate) fn inject(&self, task: TaskRef, room: Room) -> bool {
         let closed = self.door();
         if *closed {
             return false;
@@ -182,7 +182,7 @@ impl Crew {
     }
 
     /// Has one worker start a fiber; false when the runtime takes no more.
-    pub(crate) fn inject_on(&self, index: usize, task: Arc<dyn Task>, room: Room) -> bool {
+    pub(crate) fn inject_on(&self, index: usize, task: TaskRef, room: Room) -> bool {
         let closed = self.door();
         if *closed {
             return false;
@@ -193,7 +193,7 @@ impl Crew {
     }
 
     /// Has one worker start a fiber that is counted already.
-    pub(super) fn start_on(&self, index: usize, task: Arc<dyn Task>, room: Room) {
+    pub(super) fn start_on(&self, index: usize, task: TaskRef, room: Room) {
         self.members[index]
             .inbox
             .call(Box::new(move |worker| worker.place_and_queue(task, room)));
@@ -209,7 +209,7 @@ impl Crew {
     }
 
     /// Puts a fiber into the post of a worker.
-    pub(super) fn hand_over(&self, to: usize, task: Arc<dyn Task>, room: Room) {
+    pub(super) fn hand_over(&self, to: usize, task: TaskRef, room: Room) {
         let member = &self.members[to];
         member.handed.fetch_add(1, Ordering::Relaxed);
         member.post.push(Fresh {

@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::task::Task;
+use super::task::TaskRef;
 use crate::stack::Room;
 
 /// A queue that is empty gives its memory back if it has more room than this.
@@ -17,7 +17,7 @@ const MAX_EMPTY: usize = 1024;
 
 /// A fiber that has not started.
 pub(super) struct Fresh {
-    pub(super) task: Arc<dyn Task>,
+    pub(super) task: TaskRef,
     pub(super) room: Room,
     /// Whose post it came by, and who counts it among its own until it starts.
     pub(super) handed_to: Option<u16>,

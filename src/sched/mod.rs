@@ -38,7 +38,7 @@ pub(crate) use control::{FiberRef, Kept};
 pub(crate) use crew::{Crew, Member};
 pub(crate) use inbox::{Inbox, WakeUp};
 pub(crate) use stop::{Left, Roll};
-pub(crate) use task::{Task, Who};
+pub(crate) use task::{Task, TaskRef, Who};
 pub(crate) use wait::{Cut, wake};
 pub(crate) use watch::{Interest, wake_task};
 pub(crate) use worker::{Candidate, Config, Worker};

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::cancel::cancel;
 use super::control::FiberRef;
 use super::crew::Crew;
-use super::task::{Task, Who};
+use super::task::{TaskRef, Who};
 use super::worker::Worker;
 
 /// Who runs on a worker, for other threads.
@@ -57,7 +57,7 @@ impl Running {
 }
 
 /// What a worker's fibers do, told when they were cancelled; `None` as long as it has not come to that.
-type Answer = Option<Vec<Arc<dyn Task>>>;
+type Answer = Option<Vec<TaskRef>>;
 
 /// Who was there when a runtime was told to stop.
 pub(crate) struct Roll {
@@ -68,7 +68,7 @@ pub(crate) struct Roll {
 /// Who is left on one worker.
 pub(crate) struct Left {
     /// Those on the roll who have not ended.
-    pub(crate) fibers: Vec<Arc<dyn Task>>,
+    pub(crate) fibers: Vec<TaskRef>,
     /// Who runs right now, as far as can be told.
     pub(crate) running: Option<Who>,
 }
@@ -119,7 +119,7 @@ fn lock(answers: &Mutex<Vec<Answer>>) -> MutexGuard<'_, Vec<Answer>> {
 
 impl Worker {
     /// What the fibers of this worker do that have not ended, those too that have not started.
-    fn live_tasks(&self) -> Vec<Arc<dyn Task>> {
+    fn live_tasks(&self) -> Vec<TaskRef> {
         let fibers = self.fibers.borrow();
         fibers.iter().filter_map(FiberRef::task).collect()
     }

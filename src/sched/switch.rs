@@ -34,7 +34,6 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
 use super::abort::AbortOnUnwind;
 use super::cancel::UNWINDS;
@@ -249,7 +248,7 @@ impl Worker {
     fn run_current(&self) -> FiberRef {
         let fiber = self.current.get().expect("a carrier runs a fiber");
         let task = fiber.block().task.take().expect("a fiber that starts has a task");
-        let work: *const dyn Task = Arc::as_ptr(&task);
+        let work: *const dyn Task = &raw const *task;
         fiber.block().task.set(Some(task));
         // SAFETY: the control block keeps the task until `after_end`.
         let work = unsafe { &*work };

@@ -3,9 +3,9 @@
 use std::any::Any;
 use std::io;
 use std::panic::Location;
-use std::sync::Arc;
 
 use super::cancel::Life;
+use crate::pool_arc::PoolArc;
 use crate::stack::Description;
 
 /// A fiber's number, which no other has or had, and where it was started.
@@ -38,7 +38,9 @@ pub(crate) trait Task: Send + Sync {
     /// Who does it. Called by handlers of signals: it only looks.
     fn describe(&self) -> Description<'_>;
 
-    /// Fills `slot` with what the layer above keeps of a task, if that is what the slot is for. The scheduler does not
-    /// know that type: it lies above.
-    fn provide(self: Arc<Self>, slot: &mut dyn Any);
+    /// What the layer above keeps of whoever does it. The scheduler does not know that type: it lies above.
+    fn identity(&self) -> &dyn Any;
 }
+
+/// A task that has references in the scheduler and elsewhere.
+pub(crate) type TaskRef = PoolArc<dyn Task>;

@@ -21,7 +21,7 @@ use super::fresh::Fresh;
 use super::inbox::Inbox;
 use super::overflow;
 use super::slots;
-use super::task::Task;
+use super::task::TaskRef;
 use super::timers::Timers;
 use super::watch::{Watches, place_of};
 use crate::context::{Engine, Handle};
@@ -228,21 +228,19 @@ impl Worker {
         self.current.get().is_some_and(|fiber| {
             let slot = &fiber.block().task;
             let current = slot.take();
-            let same = current
-                .as_ref()
-                .is_some_and(|current| Arc::as_ptr(current).cast() == task);
+            let same = current.as_ref().is_some_and(|current| current.address() == task);
             slot.set(current);
             same
         })
     }
 
     /// What the running fiber is doing.
-    pub(crate) fn current_task(&self) -> Option<Arc<dyn Task>> {
+    pub(crate) fn current_task(&self) -> Option<TaskRef> {
         self.current.get()?.task()
     }
 
     /// Starts a fiber, on this worker or on another. It gets a stack when its turn comes.
-    pub(crate) fn spawn(&self, task: Arc<dyn Task>, room: Room) {
+    pub(crate) fn spawn(&self, task: TaskRef, room: Room) {
         if self.crew.len() == 1 {
             return self.spawn_here(task, room);
         }
@@ -262,13 +260,13 @@ impl Worker {
     }
 
     /// Starts a fiber on this worker.
-    pub(crate) fn spawn_here(&self, task: Arc<dyn Task>, room: Room) {
+    pub(crate) fn spawn_here(&self, task: TaskRef, room: Room) {
         self.figures().spawned.add(1);
         self.place_and_queue(task, room);
     }
 
     /// Starts a fiber on another worker of the same runtime, or this one.
-    pub(crate) fn spawn_on(&self, index: usize, task: Arc<dyn Task>, room: Room) {
+    pub(crate) fn spawn_on(&self, index: usize, task: TaskRef, room: Room) {
         if index == self.index {
             return self.spawn_here(task, room);
         }
@@ -277,12 +275,12 @@ impl Worker {
     }
 
     /// Gives a fiber that is counted already its place on this worker, and a turn.
-    pub(super) fn place_and_queue(&self, task: Arc<dyn Task>, room: Room) {
+    pub(super) fn place_and_queue(&self, task: TaskRef, room: Room) {
         let fiber = self.place(task, room);
         self.ready(fiber);
     }
 
-    fn place(&self, task: Arc<dyn Task>, room: Room) -> FiberRef {
+    fn place(&self, task: TaskRef, room: Room) -> FiberRef {
         self.figures().placed.add(1);
         self.fibers.borrow_mut().insert(task, room)
     }

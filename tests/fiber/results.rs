@@ -1,5 +1,6 @@
 //! A result, or the payload of a panic, belongs to whoever is entitled to it, and is dropped once.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -277,4 +278,34 @@ fn destructor_of_a_detached_result_may_wait() {
         gate.post();
     });
     assert!(waited.load(Ordering::SeqCst));
+}
+
+/// The handle goes when the values of the fiber are going, and the result's destructor uses one.
+#[test]
+fn a_result_that_is_let_go_of_late_is_dropped_in_a_fiber_that_has_values() {
+    kapok::fiber_local! {
+        static FIRST: RefCell<Option<OnDrop<Box<dyn FnMut()>>>> = const { RefCell::new(None) };
+        static SECOND: usize = const { 7 };
+    }
+    let seen = Arc::new(AtomicUsize::new(0));
+    let theirs = Arc::clone(&seen);
+    run_on_one(move || {
+        let gate = Arc::new(Baton::new());
+        let fiber = {
+            let gate = Arc::clone(&gate);
+            spawn(move || {
+                let wait: Box<dyn FnMut()> = Box::new(move || gate.wait());
+                FIRST.set(Some(OnDrop(wait)));
+                OnDrop(move || {
+                    let value = SECOND.try_with(|value| *value).unwrap_or(0);
+                    theirs.fetch_add(value, Ordering::SeqCst);
+                })
+            })
+        };
+        fiber::yield_now();
+        assert!(!fiber.is_finished(), "it waits in a destructor");
+        drop(fiber);
+        gate.post();
+    });
+    assert_eq!(seen.load(Ordering::SeqCst), 7);
 }

@@ -1,0 +1,419 @@
+//! A counted reference to a value whose memory comes from lists of the thread's own: what a fiber's shared part lies in.
+//!
+//! ```text
+//!   Lists of a thread, by size            PoolArc<Packet>        PoolTaskRef
+//!   [16 bytes] -> free -> free                    \                /
+//!   [32 bytes]                             Block: count | value, of any type
+//!      ...
+//! ```
+//!
+//! As `Arc`, with three things less that a spawn would pay for: there are no weak references, so the last one to go has one
+//! count to look at; who has the only reference knows so by a load; and the memory of what has ended is the next one's without the
+//! allocator, which for a thousand at a time costs more than all the rest of a spawn. A block goes to the lists of the thread
+//! that drops it. What these keep is bounded, and goes with the thread.
+
+#![allow(unsafe_code, reason = "memory of its own, and references that are counted by hand")]
+
+use std::alloc::{self, Layout};
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::process;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// # Invariant
+/// There is a reference to the block, which lives until the last is gone, for each of these.
+pub(crate) struct PoolArc<T: ?Sized> {
+    block: NonNull<Block<T>>,
+    _owns: PhantomData<Block<T>>,
+}
+
+#[repr(C)]
+pub(crate) struct Block<T: ?Sized> {
+    count: AtomicUsize,
+    value: T,
+}
+
+// SAFETY: as `Arc`: it gives shared references, on any thread, and the last one drops the value.
+unsafe impl<T: ?Sized + Send + Sync> Send for PoolArc<T> {}
+// SAFETY: as above.
+unsafe impl<T: ?Sized + Send + Sync> Sync for PoolArc<T> {}
+
+impl<T> PoolArc<T> {
+    /// Two references to what `make` gives, which is written where it stays.
+    #[inline(always)]
+    pub(crate) fn new_pair(make: impl FnOnce() -> T) -> (PoolArc<T>, PoolArc<T>) {
+        let block: NonNull<Block<T>> = lists::take(Layout::new::<Block<T>>()).cast();
+        let value = Block {
+            count: AtomicUsize::new(2),
+            value: make(),
+        };
+        // SAFETY: of that layout, and ours.
+        unsafe { block.write(value) };
+        (PoolArc::of(block), PoolArc::of(block))
+    }
+
+    /// The same reference as one to something that the value can be seen as: `as_other` does nothing but that.
+    ///
+    /// # Safety
+    /// `as_other` gives the pointer that it is given.
+    #[inline(always)]
+    pub(crate) unsafe fn unsize<U: ?Sized>(self, as_other: impl FnOnce(*mut Block<T>) -> *mut Block<U>) -> PoolArc<U> {
+        let block = self.into_block();
+        // SAFETY: the same pointer, and so not null.
+        PoolArc::of(unsafe { NonNull::new_unchecked(as_other(block.as_ptr())) })
+    }
+
+    /// The reference that [`into_thin`](PoolArc::into_thin) has made this of.
+    ///
+    /// # Safety
+    /// It was one to a `T`.
+    pub(crate) unsafe fn from_thin(thin: Thin) -> PoolArc<T> {
+        PoolArc::of(thin.0.cast())
+    }
+}
+
+/// A reference that does not know to what. Not to be dropped: nobody would count it.
+#[must_use]
+pub(crate) struct Thin(NonNull<()>);
+
+impl<T: ?Sized> PoolArc<T> {
+    #[inline(always)]
+    fn of(block: NonNull<Block<T>>) -> PoolArc<T> {
+        PoolArc {
+            block,
+            _owns: PhantomData,
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::mem_forget, reason = "the reference goes on in another form")]
+    fn into_block(self) -> NonNull<Block<T>> {
+        let block = self.block;
+        std::mem::forget(self);
+        block
+    }
+
+    pub(crate) fn into_thin(self) -> Thin {
+        Thin(self.into_block().cast())
+    }
+
+    /// For comparing: two to the same value give the same.
+    #[inline]
+    pub(crate) fn address(&self) -> *const () {
+        self.block.as_ptr().cast_const().cast()
+    }
+
+    #[inline(always)]
+    fn block(&self) -> &Block<T> {
+        // SAFETY: the invariant.
+        unsafe { self.block.as_ref() }
+    }
+
+    /// # Safety
+    /// The last reference is gone, but for this, which is not used again.
+    #[inline(never)]
+    unsafe fn free(block: NonNull<Block<T>>) {
+        // SAFETY: alive up to here.
+        let layout = Layout::for_value(unsafe { block.as_ref() });
+        let block = block.as_ptr();
+        /// Also where the value's destructor panics.
+        struct GiveBack(NonNull<u8>, Layout);
+        impl Drop for GiveBack {
+            fn drop(&mut self) {
+                // SAFETY: taken with this layout, and nobody's.
+                unsafe { lists::give_back(self.0, self.1) };
+            }
+        }
+        // SAFETY: it came from a `NonNull`.
+        let _memory = GiveBack(unsafe { NonNull::new_unchecked(block.cast()) }, layout);
+        // SAFETY: alive up to here.
+        let value = unsafe { &raw mut (*block).value };
+        // SAFETY: nobody else has it.
+        unsafe { ptr::drop_in_place(value) };
+    }
+}
+
+impl<T: ?Sized> Deref for PoolArc<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.block().value
+    }
+}
+
+impl<T: ?Sized> Clone for PoolArc<T> {
+    #[inline]
+    fn clone(&self) -> PoolArc<T> {
+        // Whoever has one can make another without looking at what others do.
+        if self.block().count.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+            // As `Arc`: so many can only have been forgotten, and the count must not come round.
+            process::abort();
+        }
+        PoolArc::of(self.block)
+    }
+}
+
+impl<T: ?Sized> Drop for PoolArc<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let count = &self.block().count;
+        // Who has the only one is the only one who could make another, so it stays the only one.
+        if count.load(Ordering::Acquire) != 1 {
+            if count.fetch_sub(1, Ordering::Release) != 1 {
+                return;
+            }
+            // What the others did with the value comes before its end.
+            count.load(Ordering::Acquire);
+        }
+        // SAFETY: the last one.
+        unsafe { PoolArc::free(self.block) };
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for PoolArc<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+mod lists {
+    use super::{Cell, Layout, NonNull, alloc, ptr};
+
+    /// Blocks of up to so many bytes are kept, in lists by `STEP` bytes.
+    const MAX_SIZE: usize = 1024;
+    const STEP: usize = 16;
+    /// What the lists of a thread keep at most, in bytes: those of a thousand fibers that end together.
+    const MAX_KEPT: usize = 512 * 1024;
+
+    /// In a debug build the allocator gets everything back at once: what uses memory after its end is found by the tools then.
+    const KEEPS: bool = !cfg!(debug_assertions);
+
+    /// # Invariant
+    /// `heads[i]` is the first of a list of free blocks of `(i + 1) * STEP` bytes, each of which begins with the address of the
+    /// next; they are nobody else's.
+    pub(super) struct Lists {
+        heads: [Cell<*mut u8>; MAX_SIZE / STEP],
+        kept: Cell<usize>,
+    }
+
+    thread_local! {
+        static LISTS: Lists = const { Lists::new() };
+    }
+
+    /// Memory of this layout.
+    #[inline(always)]
+    pub(super) fn take(layout: Layout) -> NonNull<u8> {
+        let size = rounded(layout);
+        if KEEPS && is_kept(size, layout) {
+            if let Ok(Some(block)) = LISTS.try_with(|lists| lists.take(size)) {
+                return block;
+            }
+        }
+        allocate(size, layout.align())
+    }
+
+    /// # Safety
+    /// It was taken with this layout, and is nobody's.
+    pub(super) unsafe fn give_back(block: NonNull<u8>, layout: Layout) {
+        let size = rounded(layout);
+        // SAFETY: the caller's promise.
+        let kept =
+            KEEPS && is_kept(size, layout) && LISTS.try_with(|lists| unsafe { lists.put(block, size) }) == Ok(true);
+        if !kept {
+            // SAFETY: allocated with this size and alignment.
+            unsafe { alloc::dealloc(block.as_ptr(), layout_of(size, layout.align())) };
+        }
+    }
+
+    #[inline(always)]
+    fn is_kept(size: usize, layout: Layout) -> bool {
+        size <= MAX_SIZE && layout.align() <= STEP
+    }
+
+    #[inline(always)]
+    fn rounded(layout: Layout) -> usize {
+        layout.size().max(1).next_multiple_of(STEP)
+    }
+
+    #[inline(always)]
+    fn layout_of(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align.max(STEP)).expect("a type's, a little larger")
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate(size: usize, align: usize) -> NonNull<u8> {
+        let layout = layout_of(size, align);
+        // SAFETY: not of size 0.
+        let block = unsafe { alloc::alloc(layout) };
+        NonNull::new(block).unwrap_or_else(|| alloc::handle_alloc_error(layout))
+    }
+
+    impl Lists {
+        pub(super) const fn new() -> Lists {
+            Lists {
+                heads: [const { Cell::new(ptr::null_mut()) }; MAX_SIZE / STEP],
+                kept: Cell::new(0),
+            }
+        }
+
+        #[inline(always)]
+        fn head(&self, size: usize) -> &Cell<*mut u8> {
+            &self.heads[size / STEP - 1]
+        }
+
+        #[inline(always)]
+        pub(super) fn take(&self, size: usize) -> Option<NonNull<u8>> {
+            let head = self.head(size);
+            let block = NonNull::new(head.get())?;
+            // SAFETY: the invariant.
+            head.set(unsafe { block.cast::<*mut u8>().read() });
+            self.kept.set(self.kept.get() - size);
+            Some(block)
+        }
+
+        /// False if it does not take the block.
+        ///
+        /// # Safety
+        /// Of `size` bytes, of the allocator, and nobody's.
+        #[inline(always)]
+        pub(super) unsafe fn put(&self, block: NonNull<u8>, size: usize) -> bool {
+            if self.kept.get() + size > MAX_KEPT {
+                return false;
+            }
+            let head = self.head(size);
+            // SAFETY: large enough, aligned to `STEP`, and ours.
+            unsafe { block.cast::<*mut u8>().write(head.get()) };
+            head.set(block.as_ptr());
+            self.kept.set(self.kept.get() + size);
+            true
+        }
+
+        #[cfg(test)]
+        pub(super) fn kept(&self) -> usize {
+            self.kept.get()
+        }
+    }
+
+    impl Drop for Lists {
+        fn drop(&mut self) {
+            for size in (STEP..=MAX_SIZE).step_by(STEP) {
+                while let Some(block) = self.take(size) {
+                    // SAFETY: of the allocator, with this size.
+                    unsafe { alloc::dealloc(block.as_ptr(), layout_of(size, STEP)) };
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::any::Any;
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::lists::Lists;
+    use super::*;
+
+    /// Counts how many of them have gone.
+    struct Noted(Arc<AtomicUsize>, [u64; 9]);
+
+    impl Drop for Noted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn noted(gone: &Arc<AtomicUsize>) -> (PoolArc<Noted>, PoolArc<Noted>) {
+        PoolArc::new_pair(|| Noted(Arc::clone(gone), [7; 9]))
+    }
+
+    #[test]
+    fn the_value_goes_with_the_last_reference() {
+        let gone = Arc::new(AtomicUsize::new(0));
+        let (first, second) = noted(&gone);
+        let third = first.clone();
+        assert_eq!(first.address(), third.address());
+        drop(first);
+        drop(second);
+        assert_eq!((gone.load(Ordering::Relaxed), third.1), (0, [7; 9]));
+        drop(third);
+        assert_eq!(gone.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn it_can_be_seen_as_something_else_and_be_thin() {
+        let gone = Arc::new(AtomicUsize::new(0));
+        let (first, second) = noted(&gone);
+        // SAFETY: the same pointer.
+        let any: PoolArc<dyn Any> = unsafe { first.unsize(|block| block as *mut Block<dyn Any>) };
+        assert!(any.is::<Noted>());
+        let thin = any.into_thin();
+        // SAFETY: it is one.
+        let first: PoolArc<Noted> = unsafe { PoolArc::from_thin(thin) };
+        assert_eq!(first.address(), second.address());
+        drop(second);
+        drop(first);
+        assert_eq!(gone.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn references_go_on_many_threads() {
+        let gone = Arc::new(AtomicUsize::new(0));
+        for _ in 0..200 {
+            let (first, second) = noted(&gone);
+            thread::scope(|s| {
+                for reference in [first.clone(), first, second] {
+                    s.spawn(move || assert_eq!(reference.clone().1, [7; 9]));
+                }
+            });
+        }
+        assert_eq!(gone.load(Ordering::Relaxed), 200);
+    }
+
+    #[test]
+    fn a_destructor_that_panics_frees_the_memory() {
+        struct Panics(#[expect(dead_code, reason = "dropped after the panic")] Arc<AtomicUsize>);
+        impl Drop for Panics {
+            fn drop(&mut self) {
+                panic!("on the way out");
+            }
+        }
+        let shared = Arc::new(AtomicUsize::new(0));
+        let (first, second) = PoolArc::new_pair(|| Panics(Arc::clone(&shared)));
+        drop(first);
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(second))).is_err());
+        assert_eq!(Arc::strong_count(&shared), 1);
+    }
+
+    #[test]
+    fn lists_give_what_they_were_given_and_keep_no_more_than_they_may() {
+        let lists = Lists::new();
+        let layout = |size| Layout::from_size_align(size, 16).unwrap();
+        // SAFETY: not of size 0.
+        let block = |size| NonNull::new(unsafe { alloc::alloc(layout(size)) }).unwrap();
+        let (small, large) = (block(32), block(1024));
+        // SAFETY: ours, of that size.
+        assert!(unsafe { lists.put(small, 32) });
+        // SAFETY: as above.
+        assert!(unsafe { lists.put(large, 1024) });
+        assert_eq!(lists.kept(), 1056);
+        assert_eq!(lists.take(48), None);
+        assert_eq!((lists.take(32), lists.take(32)), (Some(small), None));
+        // SAFETY: ours again.
+        assert!(unsafe { lists.put(small, 32) });
+        let refused = (0..1000).map(|_| block(1024)).find(|block| {
+            // SAFETY: as above.
+            !unsafe { lists.put(*block, 1024) }
+        });
+        let refused = refused.expect("there is an end");
+        assert!(lists.kept() <= 512 * 1024);
+        // SAFETY: it was not taken. What the lists have, they free.
+        unsafe { alloc::dealloc(refused.as_ptr(), layout(1024)) };
+    }
+}
