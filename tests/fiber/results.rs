@@ -283,8 +283,9 @@ fn destructor_of_a_detached_result_may_wait() {
 /// The handle goes when the values of the fiber are going, and the result's destructor uses one.
 #[test]
 fn a_result_that_is_let_go_of_late_is_dropped_in_a_fiber_that_has_values() {
+    type Last = OnDrop<Box<dyn FnMut()>>;
     kapok::fiber_local! {
-        static FIRST: RefCell<Option<OnDrop<Box<dyn FnMut()>>>> = const { RefCell::new(None) };
+        static FIRST: RefCell<Option<Last>> = const { RefCell::new(None) };
         static SECOND: usize = const { 7 };
     }
     let seen = Arc::new(AtomicUsize::new(0));
