@@ -123,7 +123,11 @@ fn limit_of_address_space_is_named() {
     }
     child::undisturbed("limit_of_address_space_is_named", || {
         // Less than the addresses of a 32-bit machine.
-        let (limit, size) = if usize::BITS >= 64 { (4 << 30, 256 << 20) } else { (1 << 30, 64 << 20) };
+        let (limit, size) = if usize::BITS >= 64 {
+            (4 << 30, 256 << 20)
+        } else {
+            (1 << 30, 64 << 20)
+        };
         rlimit::setrlimit(rlimit::Resource::AS, limit, limit).expect("one may have less");
         // What another worker keeps for its own next fibers is not to be had here.
         run_on_one(|| {
