@@ -57,7 +57,7 @@ export "CC_$name=$gnu-gcc" CC="$gnu-gcc $link" CXX="$gnu-g++ $link" CARGO_TARGET
 export "CARGO_TARGET_${name^^}_LINKER=$gnu-gcc" "CARGO_TARGET_${name^^}_RUSTFLAGS=-Clink-arg=${link/ / -Clink-arg=}"
 # Those flags are not for the programs that rustdoc makes.
 export "RUSTDOCFLAGS=-Clink-arg=${link/ / -Clink-arg=}"
-# What is emulated is slower, and nobody debugs it here. Optimised a little it is built in the same time, and runs in less.
+# What is emulated is slower, and nobody debugs it here. Optimised a little, it takes longer to build, and less to run.
 export KAPOK_DEADLINE_FACTOR="${KAPOK_DEADLINE_FACTOR:-5}" CARGO_PROFILE_DEV_DEBUG=0
 [ "$arch" = i686 ] || export CARGO_PROFILE_DEV_OPT_LEVEL="${CARGO_PROFILE_DEV_OPT_LEVEL:-1}"
 
