@@ -55,8 +55,11 @@ name=${target//-/_}
 link="-Wl,--dynamic-linker=$sysroot/$loader -Wl,-rpath,$sysroot"
 export "CC_$name=$gnu-gcc" CC="$gnu-gcc $link" CXX="$gnu-g++ $link" CARGO_TARGET_DIR="target/$arch"
 export "CARGO_TARGET_${name^^}_LINKER=$gnu-gcc" "CARGO_TARGET_${name^^}_RUSTFLAGS=-Clink-arg=${link/ / -Clink-arg=}"
-# What is emulated is slower, and nobody debugs it here.
+# Those flags are not for the programs that rustdoc makes.
+export "RUSTDOCFLAGS=-Clink-arg=${link/ / -Clink-arg=}"
+# What is emulated is slower, and nobody debugs it here. Optimised a little, it takes longer to build, and less to run.
 export KAPOK_DEADLINE_FACTOR="${KAPOK_DEADLINE_FACTOR:-5}" CARGO_PROFILE_DEV_DEBUG=0
+[ "$arch" = i686 ] || export CARGO_PROFILE_DEV_OPT_LEVEL="${CARGO_PROFILE_DEV_OPT_LEVEL:-1}"
 
 # Cargo builds; the programs are run by themselves, two at a time. What comes after -- is for each of them.
 of_cargo=()
@@ -67,7 +70,7 @@ done
 [ $# -eq 0 ] || shift
 logs=$CARGO_TARGET_DIR/logs list=$CARGO_TARGET_DIR/programs
 mkdir -p "$CARGO_TARGET_DIR"
-cargo test --no-run --message-format=json --target "$target" "${of_cargo[@]}" >"$list.json"
+cargo test --no-run --message-format=json-render-diagnostics --target "$target" "${of_cargo[@]}" >"$list.json"
 sed -n '/"profile":{[^}]*"test":true/s/.*"executable":"\([^"]*\)".*/\1/p' "$list.json" >"$list"
 echo "$target: $(wc -l <"$list") test programs, built in $SECONDS s"
 export KAPOK_EMULATED=

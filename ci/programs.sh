@@ -40,6 +40,8 @@ passed=$(for log in "$out"/*.log; do grep -a '^test result: ' "$log" | tail -n 1
     sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/\1 \2 \3/p' |
     awk '{ passed += $1; failed += $2; ignored += $3 } END { print passed + 0 " passed, " failed + 0 " failed, " ignored + 0 " ignored" }')
 echo "in all: $passed, $(cat "$out"/*.log | sed -n '/^SKIP/p' | wc -l) times something was skipped, $SECONDS s,"
-# The second line is about children: the processor time of all programs, which a busy machine does not change by much.
-echo "of the processor $(times | sed -n 2p)"
+# The second line is about children: the processor time of all programs, which a busy machine does not change by much. It has to
+# be asked for in this shell: another one has no children.
+times >"$out/times"
+echo "of the processor $(sed -n 2p "$out/times")"
 exit $status

@@ -112,7 +112,7 @@ static inline int is_suspended(const struct suspended *to)
  * No local variable changes after SAVE, so none has to be volatile; what others write is `self`, whose address has been
  * given away, and the compiler knows that SAVE returns twice.
  */
-KAPOK_NOINLINE static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
+KAPOK_NO_STACK_PROTECTOR KAPOK_NOINLINE static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void *data)
 {
     struct suspended *to = handle;
     struct suspended self;
@@ -138,7 +138,8 @@ KAPOK_NOINLINE static kapok_transfer_t setjmp_jump(kapok_fcontext_t handle, void
     return self.head.transfer;
 }
 
-KAPOK_NOINLINE static kapok_transfer_t setjmp_ontop(kapok_fcontext_t handle, void *data, kapok_ontop_fn fn)
+KAPOK_NO_STACK_PROTECTOR KAPOK_NOINLINE static kapok_transfer_t setjmp_ontop(kapok_fcontext_t handle, void *data,
+                                                                             kapok_ontop_fn fn)
 {
     struct suspended *to = handle;
     struct suspended self;

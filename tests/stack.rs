@@ -285,7 +285,9 @@ fn guards_by_advice_know_no_limit_of_mappings() {
         let max = max_mappings().unwrap_or(70_000).min(100_000);
         let (begun, errors) = as_many_as_there_are(max);
         assert_eq!((begun, errors), (max, Vec::new()));
-        assert!(stack::stats().slabs < 100, "{:?}", stack::stats());
+        // Where addresses have 32 bits slabs are smaller.
+        let few = if usize::BITS >= 64 { 100 } else { 200 };
+        assert!(stack::stats().slabs < few, "{:?}", stack::stats());
     });
 }
 

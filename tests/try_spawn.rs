@@ -122,16 +122,20 @@ fn limit_of_address_space_is_named() {
         return;
     }
     child::undisturbed("limit_of_address_space_is_named", || {
-        rlimit::setrlimit(rlimit::Resource::AS, 4 << 30, 4 << 30).expect("one may have less");
+        // Less than the addresses of a 32-bit machine.
+        let (limit, size) = if usize::BITS >= 64 {
+            (4 << 30, 256 << 20)
+        } else {
+            (1 << 30, 64 << 20)
+        };
+        rlimit::setrlimit(rlimit::Resource::AS, limit, limit).expect("one may have less");
         // What another worker keeps for its own next fibers is not to be had here.
         run_on_one(|| {
             for _ in 0..2 {
-                let (count, error) = as_many_as_there_are(256 << 20, 100);
+                let (count, error) = as_many_as_there_are(size, 100);
                 assert!(count > 1, "{count}: {error}");
-                says(
-                    &error,
-                    &["cannot map a stack", "RLIMIT_AS = 4294967296 bytes", "ulimit -v"],
-                );
+                let named = format!("RLIMIT_AS = {limit} bytes");
+                says(&error, &["cannot map a stack", &named, "ulimit -v"]);
             }
             // The fiber that is started all the same ends with the same words.
             let huge = || Builder::new().stack_size(stack::MAX_SIZE);

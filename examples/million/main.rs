@@ -175,8 +175,8 @@ fn sum_of_number(number: usize) -> u64 {
 }
 
 fn fill(buffer: &mut [u8], number: usize) {
-    for (byte, index) in buffer.iter_mut().zip(0_usize..) {
-        *byte = (number >> (index % 8 * 8)).to_le_bytes()[0];
+    for (byte, part) in buffer.iter_mut().zip(number.to_le_bytes().into_iter().cycle()) {
+        *byte = part;
     }
 }
 

@@ -411,7 +411,7 @@ mod tests {
                     model.push((ns.div_ceil(TICK_NS), entry));
                 }
                 2 if !model.is_empty() => {
-                    let at = usize::try_from(random()).unwrap() % model.len();
+                    let at = usize::try_from(random() % u64::try_from(model.len()).unwrap()).unwrap();
                     let (_, entry) = model.swap_remove(at);
                     // SAFETY: inserted above.
                     unsafe { f.timers.remove(entry) };

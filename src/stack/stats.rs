@@ -56,8 +56,8 @@ pub fn stats() -> Stats {
 /// # Errors
 /// What that call says; `Unsupported` on OpenBSD, which does not tell.
 pub fn resident() -> io::Result<usize> {
-    /// Pages to ask about at a time.
-    const CHUNK: usize = 1 << 16;
+    /// Pages to ask about at a time: less than a 32-bit address space, where a page has 64 KiB too.
+    const CHUNK: usize = 1 << 14;
     let mut pages = vec![0_u8; CHUNK];
     let mut count = 0;
     depot::each_mapping(|base, bytes| {

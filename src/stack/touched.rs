@@ -77,8 +77,22 @@ fn in_memory(pages: &Range<usize>) -> io::Result<usize> {
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
+    use std::io::Write;
+
     use super::super::map;
     use super::*;
+
+    /// Whether the kernel's table has its entries in the bytes' order of this machine. An emulator hands on the host's.
+    fn is_table_ours() -> bool {
+        let emulated =
+            cfg!(target_endian = "big") && std::env::var_os("KAPOK_EMULATED").is_some_and(|value| value == "1");
+        if emulated {
+            let line = b"SKIP the emulator lacks a /proc/self/pagemap of this machine\n";
+            // Past the harness, so that it is seen.
+            io::stderr().write_all(line).unwrap();
+        }
+        !emulated
+    }
 
     #[test]
     fn both_ways_find_the_lowest_page() {
@@ -86,7 +100,8 @@ mod tests {
         let base = map::reserve(COUNT * page_size()).unwrap();
         let start = base.addr().get();
         let pages = start..start + COUNT * page_size();
-        assert_eq!(in_pagemap(&pages).unwrap(), pages.end);
+        let is_table_ours = is_table_ours();
+        assert!(!is_table_ours || in_pagemap(&pages).unwrap() == pages.end);
         assert_eq!(in_memory(&pages).unwrap(), pages.end);
         for touched in [COUNT - 1, CHUNK, CHUNK - 1, 0] {
             // SAFETY: within the mapping.
@@ -94,9 +109,11 @@ mod tests {
             // SAFETY: ours, and it can be written.
             unsafe { page.write(1) };
             let lowest = start + touched * page_size();
-            assert_eq!(in_pagemap(&pages).unwrap(), lowest);
             assert_eq!(in_memory(&pages).unwrap(), lowest);
-            assert_eq!(lowest_touched(&pages), lowest);
+            if is_table_ours {
+                assert_eq!(in_pagemap(&pages).unwrap(), lowest);
+                assert_eq!(lowest_touched(&pages), lowest);
+            }
         }
         // SAFETY: mapped above.
         unsafe { map::release(base, COUNT * page_size()) }.unwrap();

@@ -187,7 +187,13 @@ fn chain_of_joins_holds_a_fiber_for_each_link() {
 
 #[test]
 fn stacks_of_mixed_sizes_are_reused_for_the_right_fibers() {
-    const SIZES: [usize; 5] = [stack::MIN_SIZE, 20_000, 64 * 1024, stack::DEFAULT_SIZE, 1 << 20];
+    const SIZES: [usize; 5] = [
+        stack::MIN_SIZE,
+        stack::MIN_SIZE + 4_000,
+        64 * 1024,
+        stack::DEFAULT_SIZE,
+        1 << 20,
+    ];
     for engine in Engine::available() {
         run_on_one_with(engine, || {
             let mut random = Random::new(8);

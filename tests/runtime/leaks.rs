@@ -1,9 +1,11 @@
 //! What a runtime leaves behind: nothing.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::{io, thread};
 
 use kapok::net::{TcpListener, TcpStream};
+use kapok::sync::{Event, Semaphore};
 use kapok::{fiber, spawn};
 use std::time::Duration;
 
@@ -27,9 +29,20 @@ fn use_everything() -> io::Result<()> {
             assert_eq!(text, "hello");
         }
         server.join().unwrap()?;
+        // All of them have a stack at once: as many stacks each time.
+        let (begun, release) = (Arc::new(Semaphore::new(0)), Arc::new(Event::new()));
         let fibers: Vec<_> = (0..100)
-            .map(|_| spawn(|| fiber::sleep(Duration::from_micros(1))))
+            .map(|_| {
+                let (begun, release) = (Arc::clone(&begun), Arc::clone(&release));
+                spawn(move || {
+                    begun.add(1);
+                    release.wait();
+                    fiber::sleep(Duration::from_micros(1));
+                })
+            })
             .collect();
+        begun.acquire_many(100).expect("it is open").forget();
+        release.set();
         fibers.into_iter().for_each(|fiber| fiber.join().unwrap());
         kapok::blocking(|| ());
         Ok(())

@@ -46,7 +46,9 @@ fn thousands_share_a_few_slabs_and_each_has_its_guard() {
     let usable = 5 * page_size();
     let slots: Vec<Slot> = (0..5_000).map(|_| take(usable).unwrap()).collect();
     let slabs: BTreeSet<usize> = slots.iter().map(|slot| slot.slab.id).collect();
-    assert!(slabs.len() < 12, "{slabs:?}");
+    // Where addresses have 32 bits slabs are smaller.
+    let few = if usize::BITS >= 64 { 12 } else { 30 };
+    assert!(slabs.len() < few, "{slabs:?}");
     for slot in &slots {
         assert!(cannot_be_read(slot.base));
         touch(slot);
