@@ -2,10 +2,10 @@
 # The suite on other kernels than the one that runs here: ci/kernels.sh [[MACHINE/]VERSION...], of 5.10, 6.1 and 6.12 on x86_64 (all
 # of them if nothing is named), aarch64/6.12 and s390x/6.12 (big endian). Static programs and Debian's kernel boot in qemu-system,
 # emulated; a shell that is the first process runs one program after the other, and what each exits with is read from the console.
-# KAPOK_KERNEL_TESTS names the programs, if it is not to be all. Needs root and Debian; kernels stay in ~/.cache/kapok-ci.
+# KAPOK_KERNEL_TESTS names the programs, if it is not to be all, and KAPOK_KERNEL_ARGUMENTS is for each of them. Needs root and Debian; kernels stay in ~/.cache/kapok-ci.
 #
 # What such a kernel has not got is tested as what Kapok does without it: before 6.13 no MADV_GUARD_INSTALL, so that guards are
-# mappings of their own, and no bell by a message of io_uring; on 5.10 no epoll_pwait2 and not all that the reactor io_uring needs.
+# mappings of their own, and no bell by a message of io_uring; on 5.10 no epoll_pwait2, and io_uring's completions interrupt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=${KAPOK_CI_CACHE:-$HOME/.cache/kapok-ci}
@@ -88,7 +88,7 @@ for test in /debug/deps/*; do
         */stack | */try_spawn) echo 8000 >/proc/sys/vm/max_map_count ;;
         *) echo 65530 >/proc/sys/vm/max_map_count ;;
     esac
-    timeout -s KILL $((limit / 2)) \$test \$skip 2>&1
+    timeout -s KILL $((limit / 2)) \$test \$skip ${KAPOK_KERNEL_ARGUMENTS:-} 2>&1
     echo "kapok: exit \${test##*/} \$? after \$(cut -d . -f 1 /proc/uptime) s"
 done
 echo "kapok: done"
@@ -131,10 +131,10 @@ for which; do
             exit 1
             ;;
     esac
-    # io_uring is usable from 5.13, and for machines that its crate knows.
+    # io_uring is there for machines that its crate knows.
     reactors=io_uring,epoll,poll
     case $version in
-        5.10) suite=bullseye reactors=epoll,poll ;;
+        5.10) suite=bullseye ;; # its io_uring is the one of 5.15, since 5.10.162
         6.1) suite=bookworm ;;
         6.12) suite=bookworm-backports ;;
         *)
