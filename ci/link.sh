@@ -19,8 +19,8 @@ for argument; do
     case $argument in
         --target=* | -m64) ;;
         -lgcc_s) arguments+=(-lunwind) ;;
-        # The libc crate names them on FreeBSD; zig has not got them, and nobody calls them.
-        -lkvm | -lmemstat | -lprocstat | -ldevstat) ;;
+        # The libc crate names them on FreeBSD, and the last on macOS; zig has not got them, and nobody calls them.
+        -lkvm | -lmemstat | -lprocstat | -ldevstat | -liconv) ;;
         *) arguments+=("$argument") ;;
     esac
 done
@@ -62,7 +62,7 @@ for target; do
     name=${target//-/_}
     from=$SECONDS
     env ZIG="$zig" ZIG_TARGET="$zig_target" "CC_$name=$scratch/cc" "AR_$name=ar" "CFLAGS_$name=-fPIC" \
-        "CARGO_TARGET_${name^^}_LINKER=$scratch/cc" cargo test --no-run --target "$target" "${options[@]}" 2>&1 |
+        "CARGO_TARGET_${name^^}_LINKER=$scratch/cc" cargo test --no-run --no-fail-fast --target "$target" "${options[@]}" 2>&1 |
         tee "$scratch/log"
     echo "$target: $(grep -c '^  Executable ' "$scratch/log") test programs link ($((SECONDS - from)) s)"
 done
