@@ -26,7 +26,12 @@ for argument; do
 done
 exec "$ZIG" cc -target "$ZIG_TARGET" "${arguments[@]}"
 CC
-chmod +x "$scratch/cc"
+# The system's own makes archives that a linker for macOS does not read.
+cat >"$scratch/ar" <<'AR'
+#!/bin/sh
+exec "$ZIG" ar "$@"
+AR
+chmod +x "$scratch/cc" "$scratch/ar"
 
 skip() { # target why
     if [[ ",${KAPOK_REQUIRE_TARGETS:-}," == *",$1,"* ]]; then
@@ -61,7 +66,7 @@ for target; do
     fi
     name=${target//-/_}
     from=$SECONDS
-    env ZIG="$zig" ZIG_TARGET="$zig_target" "CC_$name=$scratch/cc" "AR_$name=ar" "CFLAGS_$name=-fPIC" \
+    env ZIG="$zig" ZIG_TARGET="$zig_target" "CC_$name=$scratch/cc" "AR_$name=$scratch/ar" "CFLAGS_$name=-fPIC" \
         "CARGO_TARGET_${name^^}_LINKER=$scratch/cc" cargo test --no-run --no-fail-fast --target "$target" "${options[@]}" 2>&1 |
         tee "$scratch/log"
     echo "$target: $(grep -c '^  Executable ' "$scratch/log") test programs link ($((SECONDS - from)) s)"
