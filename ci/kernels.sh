@@ -75,6 +75,8 @@ initramfs() { # machine reactors file
         fi
         name=${name%-*}
         [[ " $without " == *" $name "* ]] && continue
+        # All its tests are about io_uring.
+        [[ $machine/$name == s390x/reactors ]] && continue
         [[ -z ${KAPOK_KERNEL_TESTS:-} || " $KAPOK_KERNEL_TESTS " == *" $name "* ]] || continue
         "$strip" -g -o "$root/debug/deps/$name" "$path"
     done <"$scratch/programs-$machine"
@@ -140,9 +142,15 @@ for which; do
             ;;
         s390x)
             debian=s390x package="linux-image-$version\..*-s390x" strip=s390x-linux-gnu-strip
-            emulator=qemu-system-s390x packages=qemu-system-misc
+            # Version 10, from the backports: under Debian 12's 7.2 the kernel's checksums of resets and of ICMP are wrong, so that
+            # a connection is never refused. What it is linked with comes with the package of 7.2.
+            emulator=qemu-system-s390x packages="qemu-system-misc qemu-system-data"
             install s390x-linux-gnu-gcc gcc-s390x-linux-gnu libc6-dev-s390x-cross || { cannot "there is no compiler for it" && continue; }
-            qemu=(qemu-system-s390x -M s390-ccw-virtio -cpu max) console=ttyS0
+            newer=$cache/qemu-system-s390x/usr
+            [ -x "$newer/bin/qemu-system-s390x" ] ||
+                ci/unpack.sh bookworm-backports "$cache/qemu-system-s390x" qemu-system-s390x qemu-system-data ||
+                { cannot "there is no emulator for it" && continue; }
+            qemu=("$newer/bin/qemu-system-s390x" -L "$newer/share/qemu" -M s390-ccw-virtio -cpu max) console=ttyS0
             ;;
         *)
             echo "no such machine here: $machine" >&2
