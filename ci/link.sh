@@ -8,25 +8,31 @@ cache=${KAPOK_CI_CACHE:-$HOME/.cache/kapok-ci}
 zig=$cache/zig/ziglang/zig
 [ -x "$zig" ] || python3 -m pip install --quiet --no-deps --target "$cache/zig" ziglang==0.17.1
 export ZIG_GLOBAL_CACHE_DIR="$cache/zig-libraries" CRATE_CC_NO_DEFAULTS=1 CARGO_TARGET_DIR=target/link CARGO_PROFILE_DEV_DEBUG=0
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+# In a place that stays: Cargo builds everything anew where its linker is another one.
+tools=$PWD/target/link/tools
+mkdir -p "$tools"
 # zig knows the targets by other names, and does not take what rustc and the cc crate say of them. What unwinds is libgcc_s there,
 # and LLVM's libunwind here, which has the same functions.
-cat >"$scratch/cc" <<'CC'
+cat >"$tools/cc" <<'CC'
 #!/bin/bash
 arguments=()
 for argument; do
     case $argument in
         --target=* | -m64) ;;
         -lgcc_s) arguments+=(-lunwind) ;;
-        # The libc crate names them on FreeBSD; zig has not got them, and nobody calls them.
-        -lkvm | -lmemstat | -lprocstat | -ldevstat) ;;
+        # The libc crate names them on FreeBSD, and the last on macOS; zig has not got them, and nobody calls them.
+        -lkvm | -lmemstat | -lprocstat | -ldevstat | -liconv) ;;
         *) arguments+=("$argument") ;;
     esac
 done
 exec "$ZIG" cc -target "$ZIG_TARGET" "${arguments[@]}"
 CC
-chmod +x "$scratch/cc"
+# The system's own makes archives that a linker for macOS does not read.
+cat >"$tools/ar" <<'AR'
+#!/bin/sh
+exec "$ZIG" ar "$@"
+AR
+chmod +x "$tools/cc" "$tools/ar"
 
 skip() { # target why
     if [[ ",${KAPOK_REQUIRE_TARGETS:-}," == *",$1,"* ]]; then
@@ -61,8 +67,8 @@ for target; do
     fi
     name=${target//-/_}
     from=$SECONDS
-    env ZIG="$zig" ZIG_TARGET="$zig_target" "CC_$name=$scratch/cc" "AR_$name=ar" "CFLAGS_$name=-fPIC" \
-        "CARGO_TARGET_${name^^}_LINKER=$scratch/cc" cargo test --no-run --target "$target" "${options[@]}" 2>&1 |
-        tee "$scratch/log"
-    echo "$target: $(grep -c '^  Executable ' "$scratch/log") test programs link ($((SECONDS - from)) s)"
+    env ZIG="$zig" ZIG_TARGET="$zig_target" "CC_$name=$tools/cc" "AR_$name=$tools/ar" "CFLAGS_$name=-fPIC" \
+        "CARGO_TARGET_${name^^}_LINKER=$tools/cc" cargo test --no-run --no-fail-fast --target "$target" "${options[@]}" 2>&1 |
+        tee "$tools/$target.log"
+    echo "$target: $(grep -c '^  Executable ' "$tools/$target.log") test programs link ($((SECONDS - from)) s)"
 done

@@ -364,6 +364,7 @@ fn last_runtime_gives_back_what_it_has_used() {
 }
 
 /// Touches about so many bytes of the stack.
+#[cfg(target_os = "linux")]
 #[inline(never)]
 fn touch(bytes: usize) -> usize {
     let frame = [1_u8; 4096]; // a black box for it would be a copy

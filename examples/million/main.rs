@@ -79,6 +79,7 @@ struct Shared {
     right: AtomicUsize,
     ended: AtomicUsize,
     /// The one that is to overflow its stack.
+    #[cfg(target_os = "linux")]
     doomed: AtomicUsize,
     /// Who comes next.
     next: AtomicUsize,
@@ -245,6 +246,7 @@ fn run(options: &Options) -> io::Result<()> {
         settled: AtomicUsize::new(0),
         right: AtomicUsize::new(0),
         ended: AtomicUsize::new(0),
+        #[cfg(target_os = "linux")]
         doomed: AtomicUsize::new(usize::MAX),
         next: AtomicUsize::new(0),
         letters: (0..count).map(|_| Letter::default()).collect(),

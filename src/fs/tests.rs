@@ -25,6 +25,23 @@ fn run_on(kind: ReactorKind, f: impl FnOnce(&Path)) {
     }
 }
 
+/// The operations of [`all_there_is`], in order.
+const ALL_THERE_IS: [FileVerb; 13] = [
+    FileVerb::Open,
+    FileVerb::Write,
+    FileVerb::Write,
+    FileVerb::WriteVectored,
+    FileVerb::Sync,
+    FileVerb::Sync,
+    FileVerb::Close,
+    FileVerb::Rename,
+    FileVerb::HardLink,
+    FileVerb::Symlink,
+    FileVerb::CreateDir,
+    FileVerb::Remove,
+    FileVerb::Remove,
+];
+
 fn all_there_is(directory: &Path) {
     let path = directory.join("file");
     let mut file = File::options()
@@ -65,7 +82,10 @@ fn tells_what_is_in_memory(path: &Path) -> bool {
 fn a_ring_does_all_that_it_is_said_to() {
     run_on(ReactorKind::IoUring, |directory| {
         let (given, ()) = given_by(|| all_there_is(directory));
-        assert_eq!(given, 13);
+        // The youngest of them are of Linux 5.15, and a ring is used from 5.13 on.
+        let taken = ALL_THERE_IS.into_iter().filter(|&verb| way::has_ring_for(verb)).count();
+        assert!(taken >= 10, "{taken}");
+        assert_eq!(usize::try_from(given).unwrap(), taken);
         let (given, content) = given_by(|| read(directory.join("file")).unwrap());
         assert_eq!(content, b"Jello!");
         let reads = if tells_what_is_in_memory(&directory.join("file")) {

@@ -102,8 +102,8 @@ impl Builder {
     /// Whether the report of a stack that overflows is followed by the frames that were on it: for debugging. It is a setting
     /// of the whole process; the last that was made holds.
     ///
-    /// The frames are found by the unwinder, in the handler of the fault. Should it not come to an end, the process is ended by
-    /// `SIGALRM` after ten seconds.
+    /// The frames are found by the unwinder, in the handler of the fault. That of a static musl program finds none, on aarch64
+    /// often not more than two. Should it not come to an end, the process is ended by `SIGALRM` after ten seconds.
     pub fn overflow_backtrace(mut self, shown: bool) -> Builder {
         self.overflow_backtrace = Some(shown);
         self

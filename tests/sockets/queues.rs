@@ -1,11 +1,18 @@
 //! Queues that are full, of sockets that the kernel does not watch for those who wait.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
+#[cfg(target_os = "linux")]
+use std::io::Write;
+#[cfg(target_os = "linux")]
 use std::sync::Arc;
 use std::time::Duration;
 
-use kapok::net::{UnixDatagram, UnixListener, UnixStream};
-use kapok::{fiber, spawn};
+#[cfg(target_os = "linux")]
+use kapok::fiber;
+use kapok::net::UnixDatagram;
+#[cfg(target_os = "linux")]
+use kapok::net::{UnixListener, UnixStream};
+use kapok::spawn;
 
 use crate::support::run;
 

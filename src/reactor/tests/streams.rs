@@ -52,18 +52,30 @@ pub(super) fn directions_are_independent(reactor: &mut Reactor) {
     recv.submit_pending(reactor);
     // Fill the connection, so that a send has to wait while the recv does.
     let mut sends = Vec::new();
-    loop {
+    let mut fill = |reactor: &mut Reactor| loop {
         let send = Pending::send(source, 1 << 16);
         let submitted = send.submit(reactor);
         sends.push(send);
         if submitted == Submitted::Pending {
-            break;
+            break sends.last().unwrap().ptr();
+        }
+    };
+    let mut waiting = fill(reactor);
+    theirs.write_all(b"hello").unwrap();
+    // On a slow machine what was sent is still on its way, and makes room when it arrives: then another send waits.
+    let mut received = false;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !received {
+        assert!(Instant::now() < deadline, "a send that waits kept the recv from ending");
+        reactor.turn(Some(Duration::from_secs(1))).unwrap();
+        let done: Vec<_> = std::iter::from_fn(|| reactor.next_completed()).collect();
+        received = done.contains(&recv.ptr());
+        if done.contains(&waiting) {
+            waiting = fill(reactor);
         }
     }
-    theirs.write_all(b"hello").unwrap();
-    assert_eq!(completions(reactor, 1), [recv.ptr()]);
+    assert_eq!(recv.op.outcome(), Some(Ok(5)));
     let waiting = sends.pop().unwrap();
-    assert_eq!(waiting.op.outcome(), None);
     let mut drained = vec![0; 1 << 16];
     while reactor.pending() > 0 && waiting.op.outcome().is_none() {
         assert!(theirs.read(&mut drained).unwrap() > 0);
@@ -111,6 +123,15 @@ pub(super) fn peek_leaves_the_bytes_and_the_readiness(reactor: &mut Reactor) {
 
 pub(super) fn readiness_that_is_gone_again_is_waited_for_anew(reactor: &mut Reactor) {
     // Another reader of the same socket was faster: the edge is there, the bytes are not.
+    #[cfg(kapok_io_uring)]
+    if matches!(reactor, Reactor::IoUring(uring) if !uring.defers()) {
+        writeln!(
+            io::stderr(),
+            "SKIP: before Linux 6.1 the kernel receives at once, and nobody is faster"
+        )
+        .unwrap();
+        return;
+    }
     let (mut ours, source, mut theirs) = pair();
     let recv = Pending::recv(source, 16);
     recv.submit_pending(reactor);

@@ -170,22 +170,34 @@ fn every_operation_does_what_it_says() {
         .done(reactor)
     };
     assert_eq!(two(reactor, "a", "b", |from, to| FileOp::Rename { from, to }), Ok(0));
-    let hard = |original, link| FileOp::HardLink { original, link };
-    assert_eq!(two(reactor, "b", "c", hard), Ok(0));
-    assert_eq!(two(reactor, "b", "c", hard), Err(libc::EEXIST));
-    let soft = |original, link| FileOp::Symlink { original, link };
-    assert_eq!(two(reactor, "nowhere", "d", soft), Ok(0));
-    assert_eq!(fs::metadata(path("b")).unwrap().nlink(), 2);
-    assert_eq!(fs::read_link(path("d")).unwrap(), path("nowhere"));
+    if reactor.takes(FileVerb::CreateDir) {
+        let hard = |original, link| FileOp::HardLink { original, link };
+        assert_eq!(two(reactor, "b", "c", hard), Ok(0));
+        assert_eq!(two(reactor, "b", "c", hard), Err(libc::EEXIST));
+        let soft = |original, link| FileOp::Symlink { original, link };
+        assert_eq!(two(reactor, "nowhere", "d", soft), Ok(0));
+        assert_eq!(fs::metadata(path("b")).unwrap().nlink(), 2);
+        assert_eq!(fs::read_link(path("d")).unwrap(), path("nowhere"));
 
-    let making = |path: &Path| {
-        pending(libc::AT_FDCWD, &[], &[path], |_, paths| FileOp::CreateDir {
-            path: paths[0],
-            mode: 0o700,
-        })
-    };
-    assert_eq!(making(&path("dir")).done(reactor), Ok(0));
-    assert_eq!(making(&path("dir")).done(reactor), Err(libc::EEXIST));
+        let making = |path: &Path| {
+            pending(libc::AT_FDCWD, &[], &[path], |_, paths| FileOp::CreateDir {
+                path: paths[0],
+                mode: 0o700,
+            })
+        };
+        assert_eq!(making(&path("dir")).done(reactor), Ok(0));
+        assert_eq!(making(&path("dir")).done(reactor), Err(libc::EEXIST));
+    } else {
+        // These three came together, with Linux 5.15.
+        writeln!(
+            io::stderr(),
+            "SKIP: this kernel's io_uring makes neither links nor directories"
+        )
+        .unwrap();
+        fs::hard_link(path("b"), path("c")).unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("d")).unwrap();
+        fs::create_dir(path("dir")).unwrap();
+    }
     let removing = |path: &Path, directory| {
         pending(libc::AT_FDCWD, &[], &[path], |_, paths| FileOp::Remove {
             path: paths[0],

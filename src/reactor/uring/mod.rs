@@ -94,6 +94,12 @@ impl Uring {
         Uring::with(Mode::Interrupting, submissions, completions)
     }
 
+    /// Whether the kernel does the rest of an operation when it is asked for completions, and not as soon as it can.
+    #[cfg(test)]
+    pub(super) fn defers(&self) -> bool {
+        self.ring.mode() == Mode::Deferred
+    }
+
     fn with(best: Mode, submissions: u32, completions: u32) -> io::Result<Uring> {
         let mut ring = Ring::new(best, submissions, completions)?;
         let bell = if best == Mode::Interrupting {

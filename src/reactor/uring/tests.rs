@@ -305,10 +305,16 @@ fn a_stream_is_read_and_written_by_plain_calls() {
     let first = Pending::recv(source, 100);
     first.submit_pending(&mut reactor);
     completions(&mut reactor, 1);
-    // The kernel has said that there is more, and there is.
+    // The kernel has said that there is more, and there is. Before 5.19 it does not say.
+    let says = inner(&mut reactor).ring.mode() != Mode::Interrupting;
     for _ in 0..9 {
         let next = Pending::recv(source, 100);
-        assert_eq!(next.submit(&mut reactor), Submitted::Done(Ok(100)));
+        if says {
+            assert_eq!(next.submit(&mut reactor), Submitted::Done(Ok(100)));
+        } else {
+            next.submit_pending(&mut reactor);
+            completions(&mut reactor, 1);
+        }
     }
     // The first send is an answer, and may be batched with others'. Those behind it are a stream.
     let answer = Pending::send(source, 10);

@@ -7,7 +7,9 @@ use std::thread;
 
 use tempfile::tempdir;
 
-use super::fs::{self, File, OpenOptions};
+#[cfg(target_os = "linux")]
+use super::fs;
+use super::fs::{File, OpenOptions};
 use super::run;
 use crate::StdFile;
 
