@@ -84,4 +84,22 @@ static inline void *kapok_join_halves(unsigned int high, unsigned int low)
     return (void *)(uintptr_t)((uint64_t)high << 32 | low);
 }
 
+/*
+ * glibc's makecontext on 64-bit POWER does not write the outermost return address, so that who walks the stack goes on by what lay
+ * at its high end before. Elsewhere there is nothing to do.
+ */
+static inline void kapok_end_the_frames(void *low, size_t size)
+{
+#ifdef __powerpc64__
+    uintptr_t *high = (uintptr_t *)(((uintptr_t)low + size) & ~(uintptr_t)15);
+    int i;
+
+    for (i = 1; i <= 16; i++)
+        high[-i] = 0;
+#else
+    (void)low;
+    (void)size;
+#endif
+}
+
 #endif
