@@ -141,6 +141,16 @@ fn compile_shim() {
         build.define("KAPOK_ASM", None).files([
             "csrc/asm/aarch64_aapcs64.S",
             "csrc/asm/aarch64_aapcs64_fenv.S",
+            "csrc/asm/arm_aapcs_vfp.S",
+            "csrc/asm/arm_aapcs_vfp_fenv.S",
+            "csrc/asm/i386_sysv.S",
+            "csrc/asm/i386_sysv_fenv.S",
+            "csrc/asm/ppc64le_elfv2.S",
+            "csrc/asm/ppc64le_elfv2_fenv.S",
+            "csrc/asm/riscv64_lp64d.S",
+            "csrc/asm/riscv64_lp64d_fenv.S",
+            "csrc/asm/s390x_elf.S",
+            "csrc/asm/s390x_elf_fenv.S",
             "csrc/asm/x86_64_sysv.S",
             "csrc/asm/x86_64_sysv_fenv.S",
         ]);
