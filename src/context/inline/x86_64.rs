@@ -1,23 +1,37 @@
-//! The jump of engine `asm` as instructions in the caller, for the scheduler.
-//!
-//! It leaves the record that `csrc/asm/x86_64_sysv.S` describes, and so fits together with the functions there. What is gained
-//! is less the call than its return: the processor predicts returns by the calls that it has seen, and sees none here. And
-//! of the callee-saved registers only those are stored that Rust cannot declare as overwritten.
-//!
-//! An on-top function may not unwind out of it, which inline assembly does not allow: coroutines use the function.
+//! System V ABI: `csrc/asm/x86_64_sysv.S`.
 
 use std::arch::asm;
+use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::ffi::c_void;
 
 use crate::ffi::kapok_transfer_t;
+
+/// Whether all registers that the compiler may use are declared below.
+///
+/// It has no names for r16 to r31 of the extension APX, and so `clobber_abi` leaves them out: where the compiler was told to use
+/// them, a value that the caller still needs may be in one. Who runs a program that was compiled so has such a processor. Others
+/// who have one, and name it in `target-cpu`, lose the inlining only.
+pub(in super::super) fn is_usable() -> bool {
+    !(cfg!(apx_possible) && has_apx())
+}
+
+/// Whether the processor has r16 to r31.
+fn has_apx() -> bool {
+    const APX_F: u32 = 1 << 21; // of edx, leaf 7, subleaf 1
+    #[allow(unused_unsafe, reason = "older versions of Rust have it as an unsafe function")]
+    // SAFETY: every processor of 64 bits has the instruction, and answers a subleaf that it does not know with zeroes.
+    unsafe {
+        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).eax >= 1 && __cpuid_count(7, 1).edx & APX_F != 0
+    }
+}
 
 /// Suspends the caller and resumes `to`.
 ///
 /// # Safety
 /// `to` is a context of engine `asm`, suspended, so that the word there is `suspended`. All else as for
-/// [`Engine::switch`](super::Engine::switch).
+/// [`Engine::switch`](crate::context::Engine::switch).
 #[inline(always)]
-pub(super) unsafe fn jump(to: *mut c_void, data: *mut c_void, suspended: usize) -> kapok_transfer_t {
+pub(in super::super) unsafe fn jump(to: *mut c_void, data: *mut c_void, suspended: usize) -> kapok_transfer_t {
     let (fctx, brought);
     // SAFETY: the record is written below the stack pointer, in the 128 bytes that the ABI gives to a function, and that
     // the compiler leaves free here: so what describes the frame is right until the stack changes. Whoever resumes this context
