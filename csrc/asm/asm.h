@@ -33,7 +33,7 @@
 #define KAPOK_ASM_RECORD_BYTES 224
 #elif defined(__s390x__)
 #define KAPOK_HAVE_ASM 1
-#define KAPOK_ASM_RECORD_BYTES 176
+#define KAPOK_ASM_RECORD_BYTES 184
 #elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__) && defined(__ALTIVEC__) && _CALL_ELF == 2
 #define KAPOK_HAVE_ASM 1
 #define KAPOK_ASM_RECORD_BYTES 512

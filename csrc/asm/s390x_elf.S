@@ -11,9 +11,10 @@
  *              +16     r2: where the transfer goes
  *              +24     r6 to r13
  *              +88     r14: where it goes on
- *              +96     f8 to f15
- *              +160    the argument of an on-top function
- *              +176    the stack pointer of the caller, with 160 bytes where a function that is called may keep registers
+ *              +96     r15, which is +184: those who walk the stack do not know it from the rest
+ *              +104    f8 to f15
+ *              +168    the argument of an on-top function
+ *              +184    the stack pointer of the caller, with 160 bytes where a function that is called may keep registers
  *
  * An on-top function is called from a frame, which is the record and such 160 bytes below it: its argument has to be somewhere.
  */
@@ -24,18 +25,18 @@
 #define SAVE_AREA_BYTES 160
 
 .macro describe_saved
-    .irp number, 6, 7, 8, 9, 10, 11, 12, 13, 14
+    .irp number, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
     .cfi_rel_offset %r\number, 24 + 8 * (\number - 6)
     .endr
 .endm
 
 .macro save_floating number
-    std %f\number, 96 + 8 * (\number - 8)(%r15)
-    .cfi_rel_offset %f\number, 96 + 8 * (\number - 8)
+    std %f\number, 104 + 8 * (\number - 8)(%r15)
+    .cfi_rel_offset %f\number, 104 + 8 * (\number - 8)
 .endm
 
 .macro restore_floating number
-    ld %f\number, 96 + 8 * (\number - 8)(%r15)
+    ld %f\number, 104 + 8 * (\number - 8)(%r15)
     .cfi_restore %f\number
 .endm
 
@@ -51,10 +52,12 @@
     cg %r1, 0(%r3)
     jne 1f
     .cfi_remember_state
+    lgr %r0, %r15
     aghi %r15, -KAPOK_ASM_RECORD_BYTES
     .cfi_adjust_cfa_offset KAPOK_ASM_RECORD_BYTES
     stg %r2, 16(%r15)
     stmg %r6, %r14, 24(%r15)
+    stg %r0, 96(%r15)
     describe_saved
     .irp number, 8, 9, 10, 11, 12, 13, 14, 15
     save_floating \number
@@ -88,6 +91,7 @@ function KAPOK_ASM_SYMBOL(KAPOK_ASM_JUMP)
     switch_stacks
     .cfi_restore %r14
     aghi %r15, KAPOK_ASM_RECORD_BYTES
+    .cfi_restore %r15
     .cfi_adjust_cfa_offset -KAPOK_ASM_RECORD_BYTES
     stg %r1, 0(%r2)
     stg %r4, 8(%r2)
@@ -104,15 +108,16 @@ end_function KAPOK_ASM_SYMBOL(KAPOK_ASM_JUMP)
 function KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
     .cfi_startproc
     switch_stacks
-    stg %r1, 160(%r15)
-    stg %r4, 168(%r15)
-    la %r3, 160(%r15)
+    stg %r1, 168(%r15)
+    stg %r4, 176(%r15)
+    la %r3, 168(%r15)
     aghi %r15, -SAVE_AREA_BYTES
     .cfi_adjust_cfa_offset SAVE_AREA_BYTES
     basr %r14, %r5
     lg %r14, SAVE_AREA_BYTES + 88(%r15)
     .cfi_restore %r14
     aghi %r15, SAVE_AREA_BYTES + KAPOK_ASM_RECORD_BYTES
+    .cfi_restore %r15
     .cfi_adjust_cfa_offset -SAVE_AREA_BYTES - KAPOK_ASM_RECORD_BYTES
     br %r14
 1:
@@ -126,6 +131,7 @@ end_function KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
     .p2align 5
     .cfi_startproc
     .cfi_undefined %r14
+    .cfi_def_cfa_offset 0 /* there is no room for a callee's registers above it */
     nop
 function KAPOK_ASM_SYMBOL(KAPOK_ASM_ENTER)
     lgr %r2, %r15

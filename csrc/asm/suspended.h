@@ -94,6 +94,7 @@ struct suspended {
     kapok_entry_fn fn;        /* r6 */
     uintptr_t r7_to_r13[7];
     void (*resume)(void); /* r14 */
+    void *r15;            /* for those who walk the stack */
     uint64_t f8_to_f15[8];
     kapok_transfer_t argument; /* of an on-top function, which is given its address */
 };
@@ -142,8 +143,11 @@ static inline void provide_for_the_first_frame(struct fresh *self)
 {
 #if defined(__i386__)
     self->result = &self->first;
-#elif defined(__arm__) || defined(__s390x__)
+#elif defined(__arm__)
     self->as_suspended.result = &self->first;
+#elif defined(__s390x__)
+    self->as_suspended.result = &self->first;
+    self->as_suspended.r15 = &self->first;
 #elif defined(__powerpc64__)
     ((uintptr_t *)(void *)self)[-4] = (uintptr_t)self->outermost; /* the frame of the jump begins with a header, too */
 #else
