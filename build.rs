@@ -64,9 +64,9 @@ fn choose_reactors() {
     }
 }
 
-/// Sets `cfg(kapok_asm)` where somebody has written the engine `asm`, asked for or not, as `csrc/asm/asm.h` says it; and, where
-/// it is asked for, `cfg(inline_jump)` where `src/context/inline` has its jump, and `cfg(apx_possible)` where the compiler may
-/// have been told of registers that no inline assembly can name.
+/// Sets `cfg(kapok_asm)` where somebody has written the engine `asm`, asked for or not, as `csrc/asm/asm.h` says it;
+/// and, where it is asked for, `cfg(inline_jump)` where `src/context/inline` has its jump, and `cfg(apx_possible)`
+/// where the compiler may have been told of registers that no inline assembly can name.
 fn choose_switch() {
     println!("cargo::rustc-check-cfg=cfg(kapok_asm, inline_jump, apx_possible)");
     let of_target = |name: &str| std::env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();

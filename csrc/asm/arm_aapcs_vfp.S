@@ -1,10 +1,10 @@
 /*
- * Engine "asm" on 32-bit ARM with hardware floating point (AAPCS32, VFP variant): jump, ontop, and the first frame of a context.
- * See x86_64_sysv.S for what is the same there: the idea and why a jump does not go on by a return.
+ * Engine "asm" on 32-bit ARM with hardware floating point (AAPCS32, VFP variant): jump, ontop, and the first frame of a
+ * context. See x86_64_sysv.S for what is the same there: the idea and why a jump does not go on by a return.
  *
- * A function keeps r4 to r11, sp, d8 to d15, and the control bits of FPSCR, which arm_aapcs_vfp_fenv.S assembles this file again
- * for. It returns a struct of two pointers in memory, whose address it is given in r0, and is given one in two registers. These
- * functions are ARM code; addresses of Thumb code have their lowest bit set, and `bx` heeds it.
+ * A function keeps r4 to r11, sp, d8 to d15, and the control bits of FPSCR, which arm_aapcs_vfp_fenv.S assembles this
+ * file again for. It returns a struct of two pointers in memory, whose address it is given in r0, and is given one in
+ * two registers. These functions are ARM code; addresses of Thumb code have their lowest bit set, and `bx` heeds it.
  *
  *     handle   +0      state: see record.h
  *              +4      FPSCR, where it is kept
@@ -13,8 +13,9 @@
  *              +44     lr: where it goes on
  *              +48     d8 to d15
  *
- * There are two descriptions of each frame: CFI for debuggers, and the tables of the ARM ABI for exceptions. The latter describe a
- * function only where it calls another one, which the first frame of a context does alone, and it is the last one there is.
+ * There are two descriptions of each frame: CFI for debuggers, and the tables of the ARM ABI for exceptions. The latter
+ * describe a function only where it calls another one, which the first frame of a context does alone, and it is the
+ * last one there is.
  */
 #include "asm.h"
 
@@ -46,9 +47,9 @@
 .endm
 
 /*
- * Checks the handle in r1, leaves the running context for it, and has the handle of the one that was left in ip; r0 is the one of
- * the context that is entered. To find out whether the handle is good takes registers, which are saved before; but where a
- * used one's state may lie nothing is written until it has been read.
+ * Checks the handle in r1, leaves the running context for it, and has the handle of the one that was left in ip; r0 is
+ * the one of the context that is entered. To find out whether the handle is good takes registers, which are saved
+ * before; but where a used one's state may lie nothing is written until it has been read.
  */
 .macro switch_stacks
     cmp r1, #0

@@ -10,9 +10,9 @@
 #define KAPOK_ASM_ASM_H
 
 /*
- * Not: x32 and arm64ilp32, whose pointers have 32 bits; arm64e, whose return addresses are signed; other floating-point ABIs
- * on RISC-V and ARM, and ARM processors that know Thumb only; ELFv1 and big endian POWER; i386 elsewhere than on Linux, where
- * a function returns a struct of 8 bytes in registers. Nobody has written or tried those.
+ * Not: x32 and arm64ilp32, whose pointers have 32 bits; arm64e, whose return addresses are signed; other floating-point
+ * ABIs on RISC-V and ARM, and ARM processors that know Thumb only; ELFv1 and big endian POWER; i386 elsewhere than on
+ * Linux, where a function returns a struct of 8 bytes in registers. Nobody has written or tried those.
  */
 #if !defined(KAPOK_ASM) || (!defined(__ELF__) && !defined(__APPLE__))
 #define KAPOK_HAVE_ASM 0

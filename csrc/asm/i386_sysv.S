@@ -1,10 +1,10 @@
 /*
- * Engine "asm" on i386, System V ABI as Linux has it: jump, ontop, and the first frame of a context. See x86_64_sysv.S for what is
- * the same there: the idea, the order of things, and why a jump goes on by `jmp`.
+ * Engine "asm" on i386, System V ABI as Linux has it: jump, ontop, and the first frame of a context. See x86_64_sysv.S
+ * for what is the same there: the idea, the order of things, and why a jump goes on by `jmp`.
  *
- * A function keeps ebx, esi, edi, ebp and the control words of the floating-point units; i386_sysv_fenv.S assembles this file
- * again for the latter, and then takes a processor with SSE. It finds on the stack where to put a struct that it returns, takes
- * that address away when it returns, and owns all of its arguments.
+ * A function keeps ebx, esi, edi, ebp and the control words of the floating-point units; i386_sysv_fenv.S assembles
+ * this file again for the latter, and then takes a processor with SSE. It finds on the stack where to put a struct that
+ * it returns, takes that address away when it returns, and owns all of its arguments.
  *
  *     handle   +0      state: see record.h
  *              +4      MXCSR (4 bytes) and x87 control word (2), where they are kept, and 2 that keep the rest aligned
@@ -40,8 +40,8 @@
 .endm
 
 /*
- * Checks the handle, leaves the running context for it, and has the new handle of the one that was left in eax, the data in edx.
- * The other arguments are above the record that was left.
+ * Checks the handle, leaves the running context for it, and has the new handle of the one that was left in eax, the
+ * data in edx. The other arguments are above the record that was left.
  */
 .macro switch_stacks
     LANDING_PAD
@@ -119,7 +119,10 @@ function KAPOK_ASM_SYMBOL(KAPOK_ASM_JUMP)
     .cfi_endproc
 end_function KAPOK_ASM_SYMBOL(KAPOK_ASM_JUMP)
 
-/* kapok_transfer_t ontop(kapok_fcontext_t to, void *data, kapok_ontop_fn fn): its argument takes the place of the jump's. */
+/*
+ * kapok_transfer_t ontop(kapok_fcontext_t to, void *data, kapok_ontop_fn fn): what fn is given takes the place of what
+ * the jump was.
+ */
     .p2align 5
 function KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
     .cfi_startproc
@@ -133,8 +136,8 @@ function KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
 end_function KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
 
 /*
- * The first frame of a context: fn is in ebx, the transfer behind the record and what make() has put there in the place of a
- * caller's arguments.
+ * The first frame of a context: fn is in ebx, the transfer behind the record and what make() has put there in the place
+ * of a caller's arguments.
  */
     .p2align 5
     .cfi_startproc

@@ -1,12 +1,13 @@
 /*
- * Engine "asm" on ppc64le (OpenPOWER ELFv2 ABI): jump, ontop, and the first frame of a context. See x86_64_sysv.S for what is
- * the same there: the idea, the order of things, and why a jump does not go on by a return.
+ * Engine "asm" on ppc64le (OpenPOWER ELFv2 ABI): jump, ontop, and the first frame of a context. See x86_64_sysv.S for
+ * what is the same there: the idea, the order of things, and why a jump does not go on by a return.
  *
- * A function keeps r1, which is the stack pointer, r14 to r31, f14 to f31, v20 to v31, the fields 2 to 4 of the condition
- * register, and the control bits of FPSCR, which ppc64le_elfv2_fenv.S assembles this file again for. It keeps r2, the TOC of its
- * module, for those of that module, and the others see to theirs: all contexts are left and entered with the TOC of this module.
+ * A function keeps r1, which is the stack pointer, r14 to r31, f14 to f31, v20 to v31, the fields 2 to 4 of the
+ * condition register, and the control bits of FPSCR, which ppc64le_elfv2_fenv.S assembles this file again for. It keeps
+ * r2, the TOC of its module, for those of that module, and the others see to theirs: all contexts are left and entered
+ * with the TOC of this module.
  *
- *     r1       +0      the header of a frame: the address of the one above, and 24 that belong to functions which it calls
+ *     r1       +0      the header of a frame: the address of the one above, and 24 bytes that callees use
  *     handle   +0      state: see record.h
  *              +8      FPSCR, where it is kept
  *              +16     the condition register (4 bytes)
@@ -35,7 +36,7 @@
 #define GENERAL (HEADER_BYTES + 224)
 #define FLOATING (HEADER_BYTES + 368)
 
-/* The numbers of registers in descriptions of frames: f0 is 32, lr 65, the fields of the condition register from 68, v0 77. */
+/* The numbers of registers in CFI: f0 is 32, lr 65, the first field of the condition register 68, v0 77. */
 .macro save number
     std \number, GENERAL + 8 * (\number - 14)(1)
     .cfi_rel_offset \number, GENERAL + 8 * (\number - 14)
@@ -72,8 +73,8 @@
 .endm
 
 /*
- * Checks the handle in r3, leaves the running context for it, and has the handle of the one that was left in r6. The stack
- * pointer is at the frame then, and where the context goes on is in r0.
+ * Checks the handle in r3, leaves the running context for it, and has the handle of the one that was left in r6. The
+ * stack pointer is at the frame then, and where the context goes on is in r0.
  */
 .macro switch_stacks
     cmpdi 3, 0
@@ -174,8 +175,8 @@ begin KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
 end_function KAPOK_ASM_SYMBOL(KAPOK_ASM_ONTOP)
 
 /*
- * The first frame of a context: fn is in r14, the transfer where a jump leaves it, which is where fn wants it. The TOC is this
- * module's, as everywhere after a jump.
+ * The first frame of a context: fn is in r14, the transfer where a jump leaves it, which is where fn wants it. The TOC
+ * is this module's, as everywhere after a jump.
  */
     .p2align 5
     .cfi_startproc

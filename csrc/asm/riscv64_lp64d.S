@@ -1,9 +1,10 @@
 /*
- * Engine "asm" on riscv64, lp64d (RISC-V ELF psABI): jump, ontop, and the first frame of a context. See x86_64_sysv.S for what is
- * the same there: the idea, the order of things, and why a jump does not go on by a return.
+ * Engine "asm" on riscv64, lp64d (RISC-V ELF psABI): jump, ontop, and the first frame of a context. See x86_64_sysv.S
+ * for what is the same there: the idea, the order of things, and why a jump does not go on by a return.
  *
- * A function keeps s0 to s11, sp, fs0 to fs11, and frm, the rounding mode, which riscv64_lp64d_fenv.S assembles this file
- * again for. Vector registers are not kept by any function. The record lies right below the stack pointer of the caller.
+ * A function keeps s0 to s11, sp, fs0 to fs11, and frm, the rounding mode, which riscv64_lp64d_fenv.S assembles this
+ * file again for. Vector registers are not kept by any function. The record lies right below the stack pointer of the
+ * caller.
  *
  *     handle   +0      state: see record.h
  *              +8      frm, where it is kept

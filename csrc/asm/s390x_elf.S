@@ -1,10 +1,10 @@
 /*
- * Engine "asm" on s390x (ELF ABI s390x supplement): jump, ontop, and the first frame of a context. See x86_64_sysv.S for what is
- * the same there: the idea and the order of things.
+ * Engine "asm" on s390x (ELF ABI s390x supplement): jump, ontop, and the first frame of a context. See x86_64_sysv.S
+ * for what is the same there: the idea and the order of things.
  *
- * A function keeps r6 to r13, r15, which is the stack pointer, f8 to f15, and the control bits of FPC, which s390x_elf_fenv.S
- * assembles this file again for. It returns a struct of two pointers in memory, whose address it is given in r2, and is given
- * one by its address: so the record has room for the argument of an on-top function.
+ * A function keeps r6 to r13, r15, which is the stack pointer, f8 to f15, and the control bits of FPC, which
+ * s390x_elf_fenv.S assembles this file again for. It returns a struct of two pointers in memory, whose address it is
+ * given in r2, and is given one by its address: so the record has room for the argument of an on-top function.
  *
  *     handle   +0      state: see record.h
  *              +8      FPC (4 bytes), where it is kept, and 4 that keep the rest aligned
@@ -14,9 +14,10 @@
  *              +96     r15, which is +184: those who walk the stack do not know it from the rest
  *              +104    f8 to f15
  *              +168    the argument of an on-top function
- *              +184    the stack pointer of the caller, with 160 bytes where a function that is called may keep registers
+ *              +184    the stack pointer of the caller, with 160 bytes where callees may keep registers
  *
- * An on-top function is called from a frame, which is the record and such 160 bytes below it: its argument has to be somewhere.
+ * An on-top function is called from a frame, which is the record and such 160 bytes below it: its argument has to be
+ * somewhere.
  */
 #include "asm.h"
 
@@ -41,8 +42,8 @@
 .endm
 
 /*
- * Checks the handle in r3, leaves the running context for it, and has the handle of the one that was left in r1. The stack
- * pointer is at the record then, and r2 and r14 are those of the context that is entered.
+ * Checks the handle in r3, leaves the running context for it, and has the handle of the one that was left in r1. The
+ * stack pointer is at the record then, and r2 and r14 are those of the context that is entered.
  */
 .macro switch_stacks
     ltgr %r3, %r3

@@ -1,9 +1,10 @@
 /*
- * What a jump of engine "asm" leaves on the stack, for make() to fill in: the layout is the assembler's, and so are the names of
- * registers. A context that has never run looks the same, with what a caller of jump() would have provided behind it.
+ * What a jump of engine "asm" leaves on the stack, for make() to fill in: the layout is the assembler's, and so are the
+ * names of registers. A context that has never run looks the same, with what a caller of jump() would have provided
+ * behind it.
  *
- * Where a function returns a struct of two pointers in memory that its caller provides (i386, arm, s390x), a fresh context has
- * that memory at its high end, and the first frame takes the transfer from there.
+ * Where a function returns a struct of two pointers in memory that its caller provides (i386, arm, s390x), a fresh
+ * context has that memory at its high end, and the first frame takes the transfer from there.
  */
 #ifndef KAPOK_ASM_SUSPENDED_H
 #define KAPOK_ASM_SUSPENDED_H

@@ -87,8 +87,9 @@ FUNCTION(".type kapok_test_hold_registers, @function\n" LABEL
 
 #elif defined(__powerpc64__)
 /*
- * to: r3, data: r4, fn: r5, hold: r6. Of the condition register three fields are kept, 12 of the 32 bits at 480; the others are
- * copied. So are the 8 bytes at 488, but for bits by which r2 has changed, which a function keeps for those of its module.
+ * to: r3, data: r4, fn: r5, hold: r6. Of the condition register three fields are kept, 12 of the 32 bits at 480; the
+ * others are copied. So are the 8 bytes at 488, but for bits by which r2 has changed, which a function keeps for those
+ * of its module.
  */
 #define HIGH18 ".irp n, 14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n "
 #define HIGH12 ".irp n, 20,21,22,23,24,25,26,27,28,29,30,31\n "

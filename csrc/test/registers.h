@@ -1,6 +1,7 @@
 /*
- * Every register that a function has to keep by the rules of the processor's ABI, filled and read back around a call: what no
- * C program can do by itself. The one place with assembly, and only for tests; elsewhere KAPOK_TEST_REGISTER_BYTES is 0.
+ * Every register that a function has to keep by the rules of the processor's ABI, filled and read back around a call:
+ * what no C program can do by itself. The one place with assembly, and only for tests; elsewhere
+ * KAPOK_TEST_REGISTER_BYTES is 0.
  */
 #ifndef KAPOK_TEST_REGISTERS_H
 #define KAPOK_TEST_REGISTERS_H
@@ -40,8 +41,8 @@ struct kapok_test_hold {
 };
 
 /*
- * Fills the registers from `in`, calls jump(to, data, fn), and writes what they are then to `out`. It calls the engine itself:
- * a function of C in between would keep some registers, and so hide that the engine does not.
+ * Fills the registers from `in`, calls jump(to, data, fn), and writes what they are then to `out`. It calls the engine
+ * itself: a function of C in between would keep some registers, and so hide that the engine does not.
  */
 kapok_transfer_t kapok_test_hold_registers(kapok_fcontext_t to, void *data, kapok_ontop_fn fn,
                                            const struct kapok_test_hold *hold) __asm__("kapok_test_hold_registers");

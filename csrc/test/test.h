@@ -58,8 +58,8 @@ _Noreturn void test_failed(const char *file, int line, const char *what);
 _Noreturn void test_skipped(const char *why);
 
 /*
- * From here `engine` is the one that Boost's names call instead, which keeps the floating-point environment of each context. Skips
- * the test where the build has not got them.
+ * From here `engine` is the one that Boost's names call instead, which keeps the floating-point environment of each
+ * context. Skips the test where the build has not got them.
  */
 void use_the_engine_of_boosts_names(void);
 

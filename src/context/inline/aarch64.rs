@@ -18,8 +18,9 @@ pub(in super::super) fn is_usable() -> bool {
 #[inline(always)]
 pub(in super::super) unsafe fn jump(to: *mut c_void, data: *mut c_void, suspended: usize) -> kapok_transfer_t {
     let (fctx, brought);
-    // SAFETY: the record is written below the stack pointer, after that was moved there. Whoever resumes this context restores sp,
-    // x19 and x29 from it, and comes out at the end with its transfer in x0 and x1. All else is declared: of v8 to v15, too,
+    // SAFETY: the record is written below the stack pointer, after that was moved there. Whoever resumes this context
+    // restores sp, x19 and x29 from it, and comes out at the end with its transfer in x0 and x1. All else is declared:
+    // of v8 to v15, too,
     // `clobber_abi` names the whole.
     unsafe {
         asm!(

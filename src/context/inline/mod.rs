@@ -1,8 +1,8 @@
 //! The jump of engine `asm` as instructions in the caller, for the scheduler.
 //!
-//! It leaves the record that the machine's file in `csrc/asm` describes, and so fits together with the functions there. What is
-//! gained is less the call than its return: the processor predicts returns by the calls that it has seen, and sees none here. And
-//! of the callee-saved registers only those are stored that Rust cannot declare as overwritten.
+//! It leaves the record that the machine's file in `csrc/asm` describes, and so fits together with the functions there.
+//! What is gained is less the call than its return: the processor predicts returns by the calls that it has seen, and
+//! sees none here. And of the callee-saved registers only those are stored that Rust cannot declare as overwritten.
 //!
 //! An on-top function may not unwind out of it, which inline assembly does not allow: coroutines use the function.
 

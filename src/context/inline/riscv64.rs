@@ -18,8 +18,8 @@ pub(in super::super) fn is_usable() -> bool {
 #[inline(always)]
 pub(in super::super) unsafe fn jump(to: *mut c_void, data: *mut c_void, suspended: usize) -> kapok_transfer_t {
     let (fctx, brought);
-    // SAFETY: the record is written below the stack pointer, after that was moved there. Whoever resumes this context restores sp,
-    // s0 and s1 from it, and comes out at the end with its transfer in a0 and a1. All else is declared.
+    // SAFETY: the record is written below the stack pointer, after that was moved there. Whoever resumes this context
+    // restores sp, s0 and s1 from it, and comes out at the end with its transfer in a0 and a1. All else is declared.
     unsafe {
         asm!(
             "lla t0, 2f",

@@ -6,8 +6,9 @@ use crate::stack::Stack;
 
 const ROUNDS: u64 = 500;
 
-/// As many values as there are registers that a call keeps, of either kind, which go on from what they were: where a switch
-/// overwrites one, though it does not say so, it is seen in the sum. (In a build without optimisation they are in memory.)
+/// As many values as there are registers that a call keeps, of either kind, which go on from what they were: where a
+/// switch overwrites one, though it does not say so, it is seen in the sum. (In a build without optimisation they are
+/// in memory.)
 fn mix(seed: u64, mut switch: impl FnMut()) -> u64 {
     let mut whole: [u64; 12] = std::array::from_fn(|i| seed + 3 * i as u64);
     let mut real: [f64; 12] = std::array::from_fn(|i| (seed + i as u64) as f64);
@@ -24,7 +25,8 @@ fn mix(seed: u64, mut switch: impl FnMut()) -> u64 {
         .fold(whole, |sum, value| sum.rotate_left(3) ^ value.to_bits())
 }
 
-/// One step of a context: an inlined switch, or a call of the engine's function, since each has to resume what the other has left.
+/// One step of a context: an inlined switch, or a call of the engine's function, since each has to resume what the
+/// other has left.
 #[inline(always)]
 fn step(engine: Engine, other: &mut Option<Handle>, inlined: bool) {
     let to = other.take().expect("whoever resumed this context left a handle");

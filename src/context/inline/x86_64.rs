@@ -8,9 +8,9 @@ use crate::ffi::kapok_transfer_t;
 
 /// Whether all registers that the compiler may use are declared below.
 ///
-/// It has no names for r16 to r31 of the extension APX, and so `clobber_abi` leaves them out: where the compiler was told to use
-/// them, a value that the caller still needs may be in one. Who runs a program that was compiled so has such a processor. Others
-/// who have one, and name it in `target-cpu`, lose the inlining only.
+/// It has no names for r16 to r31 of the extension APX, and so `clobber_abi` leaves them out: where the compiler was
+/// told to use them, a value that the caller still needs may be in one. Who runs a program that was compiled so has
+/// such a processor. Others who have one, and name it in `target-cpu`, lose the inlining only.
 pub(in super::super) fn is_usable() -> bool {
     !(cfg!(apx_possible) && has_apx())
 }
@@ -33,9 +33,10 @@ fn has_apx() -> bool {
 #[inline(always)]
 pub(in super::super) unsafe fn jump(to: *mut c_void, data: *mut c_void, suspended: usize) -> kapok_transfer_t {
     let (fctx, brought);
-    // SAFETY: the record is written below the stack pointer, in the 128 bytes that the ABI gives to a function, and that
-    // the compiler leaves free here: so what describes the frame is right until the stack changes. Whoever resumes this context
-    // restores rsp, rbx and rbp from it, and comes out at the end with its transfer in rax and rdx. All else is declared.
+    // SAFETY: the record is written below the stack pointer, in the 128 bytes that the ABI gives to a function, and
+    // that the compiler leaves free here: so what describes the frame is right until the stack changes. Whoever resumes
+    // this context restores rsp, rbx and rbp from it, and comes out at the end with its transfer in rax and rdx. All
+    // else is declared.
     unsafe {
         asm!(
             "lea rcx, [rip + 2f]",
