@@ -1,7 +1,7 @@
 //! System V ABI: `csrc/asm/x86_64_sysv.S`.
 
 use std::arch::asm;
-use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::arch::x86_64::{__cpuid_count, CpuidResult};
 use std::ffi::c_void;
 
 use crate::ffi::kapok_transfer_t;
@@ -18,11 +18,10 @@ pub(in super::super) fn is_usable() -> bool {
 /// Whether the processor has r16 to r31.
 fn has_apx() -> bool {
     const APX_F: u32 = 1 << 21; // of edx, leaf 7, subleaf 1
-    #[allow(unused_unsafe, reason = "older versions of Rust have it as an unsafe function")]
-    // SAFETY: every processor of 64 bits has the instruction, and answers a subleaf that it does not know with zeroes.
-    unsafe {
-        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).eax >= 1 && __cpuid_count(7, 1).edx & APX_F != 0
-    }
+    const CPUID: unsafe fn(u32, u32) -> CpuidResult = __cpuid_count; // newer versions of Rust have it as a safe function
+    // SAFETY: every processor of 64 bits has the instruction.
+    let cpuid = |leaf, subleaf| unsafe { CPUID(leaf, subleaf) };
+    cpuid(0, 0).eax >= 7 && cpuid(7, 0).eax >= 1 && cpuid(7, 1).edx & APX_F != 0
 }
 
 /// Suspends the caller and resumes `to`.
