@@ -30,13 +30,12 @@ fn mix(seed: u64, mut switch: impl FnMut()) -> u64 {
 #[inline(always)]
 fn step(engine: Engine, other: &mut Option<Handle>, inlined: bool) {
     let to = other.take().expect("whoever resumed this context left a handle");
-    // SAFETY: the handle belongs to this engine and thread; the other side expects no data, and unwinds nobody.
-    let back = unsafe {
-        if inlined {
-            engine.switch(to, std::ptr::null_mut())
-        } else {
-            engine.jump(to, std::ptr::null_mut())
-        }
+    let back = if inlined {
+        // SAFETY: the handle belongs to this engine and thread; the other side expects no data, and unwinds nobody.
+        unsafe { engine.switch(to, std::ptr::null_mut()) }
+    } else {
+        // SAFETY: as above.
+        unsafe { engine.jump(to, std::ptr::null_mut()) }
     };
     *other = back.from;
 }
