@@ -147,7 +147,14 @@ fn unknown_engine_of_the_environment_is_an_error() {
 #[test]
 fn stack_sizes_out_of_bounds_are_refused() {
     each_engine(|engine| {
-        for bytes in [0, 1, stack::MIN_SIZE - 1, stack::MAX_SIZE + 1, usize::MAX / 2, usize::MAX] {
+        for bytes in [
+            0,
+            1,
+            stack::MIN_SIZE - 1,
+            stack::MAX_SIZE + 1,
+            usize::MAX / 2,
+            usize::MAX,
+        ] {
             let error = Coroutine::with(engine, bytes, |_: &Yielder<(), ()>, ()| ()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
         }
