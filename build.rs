@@ -13,6 +13,7 @@ fn main() {
     let target = std::env::var("TARGET").expect("Cargo sets it");
     println!("cargo::rustc-env=KAPOK_TARGET={target}"); // for the test that builds a program for it
     choose_reactors();
+    choose_switch();
     compile_shim();
     #[cfg(feature = "buildtime_bindgen")]
     generate_bindings();
@@ -60,6 +61,40 @@ fn choose_reactors() {
     }
     if SYSTEMS.contains(&system.as_str()) || model || libkqueue.is_some() {
         println!("cargo::rustc-cfg=kqueue");
+    }
+}
+
+/// Sets `cfg(kapok_asm)` where somebody has written the engine `asm`, asked for or not, as `csrc/asm/asm.h` says it;
+/// and, where it is asked for, `cfg(inline_jump)` where `src/context/inline` has its jump, and `cfg(apx_possible)`
+/// where the compiler may have been told of registers that no inline assembly can name.
+fn choose_switch() {
+    println!("cargo::rustc-check-cfg=cfg(kapok_asm, inline_jump, apx_possible)");
+    let of_target = |name: &str| std::env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
+    let (machine, system) = (of_target("ARCH"), of_target("OS"));
+    let wide = of_target("POINTER_WIDTH") == "64";
+    let inlined = match machine.as_str() {
+        "x86_64" | "aarch64" => wide,
+        "riscv64" => true, // lp64d wherever there is a system; its floating-point features are no `cfg` yet
+        _ => false,
+    };
+    let written = match machine.as_str() {
+        "s390x" => true,
+        "powerpc64" => of_target("ENDIAN") == "little",
+        "arm" => of_target("ABI") == "eabihf",
+        "x86" => system == "linux",
+        _ => inlined,
+    };
+    let unix = std::env::var_os("CARGO_CFG_UNIX").is_some();
+    if written && unix {
+        println!("cargo::rustc-cfg=kapok_asm");
+    }
+    if inlined && unix && std::env::var_os("CARGO_FEATURE_ASM").is_some() {
+        println!("cargo::rustc-cfg=inline_jump");
+    }
+    // A processor's name may stand for any of its features, and the feature's own name is no `cfg` yet.
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    if ["target-cpu", "apx", "egpr"].iter().any(|flag| flags.contains(flag)) {
+        println!("cargo::rustc-cfg=apx_possible");
     }
 }
 
@@ -141,6 +176,16 @@ fn compile_shim() {
         build.define("KAPOK_ASM", None).files([
             "csrc/asm/aarch64_aapcs64.S",
             "csrc/asm/aarch64_aapcs64_fenv.S",
+            "csrc/asm/arm_aapcs_vfp.S",
+            "csrc/asm/arm_aapcs_vfp_fenv.S",
+            "csrc/asm/i386_sysv.S",
+            "csrc/asm/i386_sysv_fenv.S",
+            "csrc/asm/ppc64le_elfv2.S",
+            "csrc/asm/ppc64le_elfv2_fenv.S",
+            "csrc/asm/riscv64_lp64d.S",
+            "csrc/asm/riscv64_lp64d_fenv.S",
+            "csrc/asm/s390x_elf.S",
+            "csrc/asm/s390x_elf_fenv.S",
             "csrc/asm/x86_64_sysv.S",
             "csrc/asm/x86_64_sysv_fenv.S",
         ]);

@@ -14,67 +14,30 @@
 #if KAPOK_HAVE_ASM
 #include <string.h>
 
+#include "asm/suspended.h"
+
 KAPOK_HIDDEN kapok_transfer_t KAPOK_ASM_JUMP(kapok_fcontext_t to, void *data);
 KAPOK_HIDDEN kapok_transfer_t KAPOK_ASM_ONTOP(kapok_fcontext_t to, void *data, kapok_ontop_fn fn);
 /* Not to be called: it takes its arguments from where a jump leaves its results. */
 KAPOK_HIDDEN void KAPOK_ASM_ENTER(void);
-
-/* What a jump pushes: the layout is the assembler's. The names are for what make() fills in. */
-#if defined(__x86_64__)
-struct suspended {
-    uintptr_t state;
-#ifdef KAPOK_KEEP_FENV
-    uint32_t mxcsr;
-    uint16_t x87_control;
-    unsigned char unused[10];
-#endif
-    uintptr_t r15_to_r12[4];
-    kapok_entry_fn fn; /* rbx */
-    uintptr_t rbp;
-    void (*resume)(void);
-};
-
-#ifdef KAPOK_KEEP_FENV
-static void note_control_words(struct suspended *self)
-{
-    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(self->mxcsr), "=m"(self->x87_control));
-}
-#endif
-#elif defined(__aarch64__)
-struct suspended {
-    uintptr_t state;
-    uintptr_t fpcr;    /* unused on the engine that does not keep it */
-    kapok_entry_fn fn; /* x19 */
-    uintptr_t x20_to_x28[9];
-    uintptr_t x29;
-    void (*resume)(void); /* x30 */
-    uint64_t d8_to_d15[8];
-};
-
-#ifdef KAPOK_KEEP_FENV
-static void note_control_words(struct suspended *self)
-{
-    __asm__ volatile("mrs %0, fpcr" : "=r"(self->fpcr));
-}
-#endif
-#endif
 
 _Static_assert(sizeof(struct suspended) == KAPOK_ASM_RECORD_BYTES, "the assembler's record");
 _Static_assert(offsetof(struct suspended, state) == 0, "every record begins with its state");
 
 static kapok_fcontext_t asm_make(void *sp, size_t size, kapok_entry_fn fn)
 {
-    struct suspended *self = kapok_place_record(sp, size, sizeof *self, 0, sizeof *self);
+    struct fresh *self = kapok_place_record(sp, size, sizeof *self, 0, sizeof(struct suspended));
 
     if (self == NULL)
         return NULL;
-    (void)memset(self, 0, sizeof *self); /* a frame pointer of zero ends the chain of frames */
+    (void)memset(self, 0, sizeof *self);
+    provide_for_the_first_frame(self);
 #ifdef KAPOK_KEEP_FENV
-    note_control_words(self);
+    note_control_words(&self->as_suspended);
 #endif
-    self->fn = fn;
-    self->resume = KAPOK_ASM_ENTER;
-    self->state = KAPOK_SUSPENDED(&KAPOK_ASM_ENGINE);
+    self->as_suspended.fn = fn;
+    self->as_suspended.resume = KAPOK_ASM_ENTER;
+    self->as_suspended.state = KAPOK_SUSPENDED(&KAPOK_ASM_ENGINE);
     return self;
 }
 

@@ -34,6 +34,7 @@ void kapok_boot(void *low, size_t size, void (*entry)(void *), void *arg)
     uc.uc_stack.ss_size = size;
     uc.uc_stack.ss_flags = 0;
     uc.uc_link = NULL;
+    kapok_end_the_frames(low, size);
     makecontext(&uc, (void (*)(void))run, 2, kapok_high_half(&call), kapok_low_half(&call));
     (void)setcontext(&uc);
     kapok_die("setcontext failed");

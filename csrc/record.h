@@ -50,8 +50,8 @@ struct kapok_head {
 #define KAPOK_FIRST_FRAMES_BYTES 1920u
 
 /*
- * Where a record of `record_size` bytes goes on the stack [sp - size, sp), or NULL when there is no room for it, for what
- * the boot takes, and for a function that does nothing but jump, with its record of `jump_record_size` bytes.
+ * Where a record of `record_size` bytes goes on the stack [sp - size, sp), or NULL when there is no room for it, for
+ * what the boot takes, and for a function that does nothing but jump, with its record of `jump_record_size` bytes.
  */
 KAPOK_HIDDEN void *kapok_place_record(void *sp, size_t size, size_t record_size, size_t boot_size,
                                       size_t jump_record_size);
@@ -82,6 +82,24 @@ static inline unsigned int kapok_low_half(const void *p)
 static inline void *kapok_join_halves(unsigned int high, unsigned int low)
 {
     return (void *)(uintptr_t)((uint64_t)high << 32 | low);
+}
+
+/*
+ * glibc's makecontext on 64-bit POWER does not write the outermost return address, so that who walks the stack goes on
+ * by what lay at its high end before. Elsewhere there is nothing to do.
+ */
+static inline void kapok_end_the_frames(void *low, size_t size)
+{
+#ifdef __powerpc64__
+    uintptr_t *high = (uintptr_t *)(((uintptr_t)low + size) & ~(uintptr_t)15);
+    int i;
+
+    for (i = 1; i <= 16; i++)
+        high[-i] = 0;
+#else
+    (void)low;
+    (void)size;
+#endif
 }
 
 #endif

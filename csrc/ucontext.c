@@ -89,6 +89,7 @@ static KAPOK_COLD void prepare_fresh(struct suspended *to)
     to->uc.uc_stack.ss_size = (size_t)((unsigned char *)fresh - fresh->low);
     to->uc.uc_stack.ss_flags = 0;
     to->uc.uc_link = NULL;
+    kapok_end_the_frames(fresh->low, to->uc.uc_stack.ss_size);
     makecontext(&to->uc, (void (*)(void))first_frame, 2, kapok_high_half(fresh), kapok_low_half(fresh));
     KAPOK_SANITIZED(kapok_sanitize_fresh(&to->sanitized, fresh->low, to->uc.uc_stack.ss_size);
                     /* Or ASan's swapcontext would forget what it knows of this stack's frames when `self` goes on. */

@@ -40,7 +40,7 @@ fn run_shim_tests(flags: &[&'static str], libraries: &[&str]) {
     if "ucontext".parse::<kapok::Engine>().is_ok() && !flags.contains(&WITHOUT_MAKECONTEXT) {
         engines.push("ucontext");
     }
-    if flags.contains(&WITH_ASM) && cfg!(any(target_arch = "x86_64", target_arch = "aarch64")) {
+    if flags.contains(&WITH_ASM) && cfg!(kapok_asm) {
         engines.push("asm");
     }
     for engine in engines {

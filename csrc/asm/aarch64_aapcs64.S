@@ -21,21 +21,6 @@
 
 #define LANDING_PAD hint #38 /* bti jc, where there is that */
 
-.macro function name
-    .globl \name
-    KAPOK_ASM_HIDDEN \name
-#ifdef __ELF__
-    .type \name, %function
-#endif
-\name:
-.endm
-
-.macro end_function name
-#ifdef __ELF__
-    .size \name, . - \name
-#endif
-.endm
-
 .macro save_pair first, second, offset
     stp \first, \second, [sp, #\offset]
     .cfi_rel_offset \first, \offset

@@ -3,27 +3,48 @@
  *
  * Nothing here but the preprocessor's: the assembler reads this file, too. KAPOK_ASM asks for the engine (the Cargo
  * feature `asm` defines it); KAPOK_HAVE_ASM says whether this machine has one.
+ *
+ * KAPOK_ASM_RECORD_BYTES: the bytes of a suspended context; struct suspended in suspended.h has the fields.
  */
 #ifndef KAPOK_ASM_ASM_H
 #define KAPOK_ASM_ASM_H
 
-/* Not: x32 and arm64ilp32, whose pointers have 32 bits; arm64e, whose return addresses are signed. */
-#if defined(KAPOK_ASM) && (defined(__ELF__) || defined(__APPLE__)) && !defined(__ILP32__) && !defined(__arm64e__) &&   \
-    (defined(__x86_64__) || defined(__aarch64__))
-#define KAPOK_HAVE_ASM 1
-#else
+/*
+ * Not: x32 and arm64ilp32, whose pointers have 32 bits; arm64e, whose return addresses are signed; other floating-point
+ * ABIs on RISC-V and ARM, and ARM processors that know Thumb only; ELFv1 and big endian POWER; i386 elsewhere than on
+ * Linux, where a function returns a struct of 8 bytes in registers. Nobody has written or tried those.
+ */
+#if !defined(KAPOK_ASM) || (!defined(__ELF__) && !defined(__APPLE__))
 #define KAPOK_HAVE_ASM 0
-#endif
-
-/* The bytes of a suspended context, the address where it goes on included; struct suspended in asm.c has the fields. */
-#if defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(__ILP32__)
+#define KAPOK_HAVE_ASM 1
 #ifdef KAPOK_KEEP_FENV
 #define KAPOK_ASM_RECORD_BYTES 80
 #else
 #define KAPOK_ASM_RECORD_BYTES 64
 #endif
-#else
+#elif defined(__aarch64__) && !defined(__ILP32__) && !defined(__arm64e__)
+#define KAPOK_HAVE_ASM 1
 #define KAPOK_ASM_RECORD_BYTES 176
+#elif defined(__APPLE__)
+#define KAPOK_HAVE_ASM 0
+#elif defined(__riscv_float_abi_double) && __riscv_xlen == 64
+#define KAPOK_HAVE_ASM 1
+#define KAPOK_ASM_RECORD_BYTES 224
+#elif defined(__s390x__)
+#define KAPOK_HAVE_ASM 1
+#define KAPOK_ASM_RECORD_BYTES 184
+#elif defined(__powerpc64__) && defined(__LITTLE_ENDIAN__) && defined(__ALTIVEC__) && _CALL_ELF == 2
+#define KAPOK_HAVE_ASM 1
+#define KAPOK_ASM_RECORD_BYTES 512
+#elif defined(__ARM_PCS_VFP) && defined(__ARM_ARCH_ISA_ARM) && defined(__ARMEL__)
+#define KAPOK_HAVE_ASM 1
+#define KAPOK_ASM_RECORD_BYTES 112
+#elif defined(__i386__) && defined(__linux__)
+#define KAPOK_HAVE_ASM 1
+#define KAPOK_ASM_RECORD_BYTES 32
+#else
+#define KAPOK_HAVE_ASM 0
 #endif
 
 /* The names of this engine's functions: there are two of each in a library, see asm_fenv.c. */
@@ -49,6 +70,25 @@
 #define KAPOK_ASM_SYMBOL(name) name
 #define KAPOK_ASM_HIDDEN .hidden
 #endif
+
+/* clang-format off */
+#if KAPOK_HAVE_ASM
+.macro function name
+    .globl \name
+    KAPOK_ASM_HIDDEN \name
+#ifdef __ELF__
+    .type \name, %function
+#endif
+\name:
+.endm
+
+.macro end_function name
+#ifdef __ELF__
+    .size \name, . - \name
+#endif
+.endm
+#endif
+/* clang-format on */
 #endif
 
 #endif

@@ -24,21 +24,6 @@
 /* The flag of indirect branch tracking in `jmp`s to return addresses, which have no endbr64. Others ignore it. */
 #define NOTRACK .byte 0x3e
 
-.macro function name
-    .globl \name
-    KAPOK_ASM_HIDDEN \name
-#ifdef __ELF__
-    .type \name, @function
-#endif
-\name:
-.endm
-
-.macro end_function name
-#ifdef __ELF__
-    .size \name, . - \name
-#endif
-.endm
-
 .macro save register
     pushq \register
     .cfi_adjust_cfa_offset 8

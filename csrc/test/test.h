@@ -57,6 +57,12 @@ _Noreturn void test_failed(const char *file, int line, const char *what);
 /* Ends the test as one that this build or system cannot run. */
 _Noreturn void test_skipped(const char *why);
 
+/*
+ * From here `engine` is the one that Boost's names call instead, which keeps the floating-point environment of each
+ * context. Skips the test where the build has not got them.
+ */
+void use_the_engine_of_boosts_names(void);
+
 static inline kapok_transfer_t jump(kapok_fcontext_t to, void *data)
 {
     return engine->jump(to, data);

@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../engines.h"
 #include "probe.h"
 
 /* By far more than any test needs, valgrind included: only a hang gets there. */
@@ -56,6 +57,28 @@ void test_skipped(const char *why)
     fprintf(stderr, "%s\n", why);
     (void)fflush(NULL);
     _exit(EXIT_SKIPPED);
+}
+
+void use_the_engine_of_boosts_names(void)
+{
+#ifdef KAPOK_BOOST_NAMES
+    static const struct kapok_engine *const engines[] = {
+        &kapok_engine_setjmp_fenv,
+#if KAPOK_HAVE_MAKECONTEXT
+        &kapok_engine_ucontext_fenv,
+#endif
+#if KAPOK_HAVE_ASM
+        &kapok_engine_asm_fenv,
+#endif
+    };
+    size_t i = 0;
+
+    while (strcmp(engines[i]->name, engine->name) != 0)
+        CHECK(++i < sizeof engines / sizeof engines[0]);
+    engine = engines[i];
+#else
+    test_skipped("this build is without Boost's names");
+#endif
 }
 
 /* What the child wrote to standard error: as comments of the test's result. */

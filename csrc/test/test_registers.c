@@ -21,23 +21,9 @@ static void fill(unsigned char *bytes, unsigned long side, unsigned long round)
     }
 }
 
-static void hop(void *context)
-{
-    kapok_fcontext_t *other = context;
-
-    *other = jump(*other, NULL).fctx;
-}
-
 static kapok_transfer_t pass_unchanged(kapok_transfer_t t)
 {
     return t;
-}
-
-static void hop_on_top(void *context)
-{
-    kapok_fcontext_t *other = context;
-
-    *other = ontop(*other, NULL, pass_unchanged).fctx;
 }
 
 /* One switch each time, so that the registers themselves have the bytes when it happens, and not a frame. */
@@ -45,12 +31,14 @@ static void hold(kapok_fcontext_t *other, unsigned long side)
 {
     _Alignas(16) unsigned char in[KAPOK_TEST_REGISTER_BYTES];
     _Alignas(16) unsigned char out[KAPOK_TEST_REGISTER_BYTES];
+    const struct kapok_test_hold by_jump = {in, out, (void (*)(void))engine->jump};
+    const struct kapok_test_hold by_ontop = {in, out, (void (*)(void))engine->ontop};
     unsigned long round;
 
     for (round = 0; round < ROUNDS; round++) {
         fill(in, side, round);
         (void)memset(out, 0, sizeof out);
-        kapok_test_hold_registers(in, out, round % 5 == 4 ? hop_on_top : hop, other);
+        *other = kapok_test_hold_registers(*other, NULL, pass_unchanged, round % 5 == 4 ? &by_ontop : &by_jump).fctx;
         CHECK(memcmp(in, out, sizeof in) == 0);
     }
 }
@@ -78,6 +66,12 @@ static void every_register_is_kept(void)
     hold_on_a_stack_of(STACK_SIZE);
 }
 
+static void every_register_is_kept_for_boosts_names(void)
+{
+    use_the_engine_of_boosts_names();
+    hold_on_a_stack_of(STACK_SIZE);
+}
+
 static void every_register_is_kept_on_stacks_of_each_size(void)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -96,6 +90,11 @@ static void every_register_is_kept(void)
     test_skipped("which registers this processor's ABI keeps is not known to the test");
 }
 
+static void every_register_is_kept_for_boosts_names(void)
+{
+    every_register_is_kept();
+}
+
 static void every_register_is_kept_on_stacks_of_each_size(void)
 {
     every_register_is_kept();
@@ -104,6 +103,7 @@ static void every_register_is_kept_on_stacks_of_each_size(void)
 
 const struct test_case register_cases[] = {
     PASSES(every_register_is_kept),
+    PASSES(every_register_is_kept_for_boosts_names),
     PASSES(every_register_is_kept_on_stacks_of_each_size),
     END_OF_CASES,
 };

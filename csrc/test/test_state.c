@@ -213,10 +213,60 @@ static void the_floating_point_environment_is_as_documented(void)
     CHECK(fp_rounding() == FP_ROUND_NEAREST);
     stack_free(&stack);
 }
+
+static int both_units_round(unsigned int mode)
+{
+    return fp_rounding() == mode && fp_rounding_of_the_other_unit() == mode;
+}
+
+static void set_both_units(unsigned int mode)
+{
+    set_fp_rounding(mode);
+    set_fp_rounding_of_the_other_unit(mode);
+}
+
+static kapok_transfer_t find_it_rounding_to_nearest(kapok_transfer_t t)
+{
+    CHECK(both_units_round(FP_ROUND_NEAREST));
+    return t;
+}
+
+static void round_down_instead(kapok_transfer_t t)
+{
+    CHECK(both_units_round(FP_ROUND_NEAREST)); /* as who made, and as what ran on top left it */
+    set_both_units(FP_ROUND_DOWN);
+    t = jump(t.fctx, NULL);
+    CHECK(both_units_round(FP_ROUND_DOWN));
+    (void)jump(t.fctx, NULL);
+}
+
+static void boosts_names_keep_the_rounding_mode(void)
+{
+    kapok_transfer_t t;
+    int by_ontop;
+
+    use_the_engine_of_boosts_names();
+    stack = stack_new(STACK_SIZE);
+    for (by_ontop = 0; by_ontop < 2; by_ontop++) {
+        kapok_fcontext_t made = stack_make(&stack, round_down_instead);
+        set_both_units(FP_ROUND_UP);
+        t = by_ontop ? ontop(made, NULL, find_it_rounding_to_nearest) : jump(made, NULL);
+        CHECK(both_units_round(FP_ROUND_UP));
+        (void)jump(t.fctx, NULL);
+        CHECK(both_units_round(FP_ROUND_UP));
+        set_both_units(FP_ROUND_NEAREST);
+    }
+    stack_free(&stack);
+}
 #else
 static void the_floating_point_environment_is_as_documented(void)
 {
     test_skipped("no way known to set the rounding mode here without libm");
+}
+
+static void boosts_names_keep_the_rounding_mode(void)
+{
+    the_floating_point_environment_is_as_documented();
 }
 #endif
 
@@ -340,6 +390,7 @@ const struct test_case state_cases[] = {
     PASSES(the_signal_mask_is_as_documented),
     PASSES(the_signal_mask_is_as_documented_after_ontop),
     PASSES(the_floating_point_environment_is_as_documented),
+    PASSES(boosts_names_keep_the_rounding_mode),
     PASSES(a_signal_is_handled_on_a_context),
     PASSES(another_thread_resumes),
     PASSES(another_thread_starts),

@@ -8,12 +8,23 @@
 
 enum { FAR_TOO_MANY = 200 };
 
+/* The unwinder of the ARM ABI does not tell one end from another, and knows no canonical addresses. */
+#ifdef __ARM_EABI_UNWINDER__
+#define STOP_WALKING _URC_FAILURE
+#define END_OF_WALK _URC_FAILURE
+#define ADDRESS_OF_FRAME(frame) _Unwind_GetGR(frame, 13)
+#else
+#define STOP_WALKING _URC_NORMAL_STOP
+#define END_OF_WALK _URC_END_OF_STACK
+#define ADDRESS_OF_FRAME(frame) _Unwind_GetCFA(frame)
+#endif
+
 static struct stack stack;
 
 /* A frame's canonical address is the stack pointer of its caller: of the first frame of all, perhaps the high end. */
 static int is_on_the_stack(struct _Unwind_Context *frame)
 {
-    uintptr_t inside = (uintptr_t)_Unwind_GetCFA(frame) - 1;
+    uintptr_t inside = (uintptr_t)ADDRESS_OF_FRAME(frame) - 1;
 
     return inside >= (uintptr_t)stack.low && inside < (uintptr_t)stack.high;
 }
@@ -28,7 +39,7 @@ static _Unwind_Reason_Code count_frame(struct _Unwind_Context *frame, void *data
 
     walk->frames++;
     walk->on_the_stack += is_on_the_stack(frame);
-    return walk->frames < FAR_TOO_MANY ? _URC_NO_REASON : _URC_NORMAL_STOP;
+    return walk->frames < FAR_TOO_MANY ? _URC_NO_REASON : STOP_WALKING;
 }
 
 /* Walks from here. Where the frames are, apart from the one that may be past the end, is this context's stack. */
@@ -36,7 +47,7 @@ static int walk_from_here(void)
 {
     struct walk walk = {0, 0};
 
-    CHECK(_Unwind_Backtrace(count_frame, &walk) == _URC_END_OF_STACK);
+    CHECK(_Unwind_Backtrace(count_frame, &walk) == END_OF_WALK);
     CHECK(walk.frames < FAR_TOO_MANY);
     CHECK(walk.on_the_stack >= walk.frames - 1);
     return walk.on_the_stack;
@@ -100,7 +111,7 @@ static _Unwind_Reason_Code count_frames_of_the_context(struct _Unwind_Context *f
     int *frames = data;
 
     seen_of_the_context += is_on_the_stack(frame);
-    return ++*frames < FAR_TOO_MANY ? _URC_NO_REASON : _URC_NORMAL_STOP;
+    return ++*frames < FAR_TOO_MANY ? _URC_NO_REASON : STOP_WALKING;
 }
 
 static void a_walk_of_the_thread_does_not_see_contexts(void)
@@ -109,7 +120,7 @@ static void a_walk_of_the_thread_does_not_see_contexts(void)
 
     stack = stack_new(STACK_SIZE);
     (void)jump(stack_make(&stack, jump_back_once), NULL);
-    CHECK(_Unwind_Backtrace(count_frames_of_the_context, &frames) == _URC_END_OF_STACK);
+    CHECK(_Unwind_Backtrace(count_frames_of_the_context, &frames) == END_OF_WALK);
     CHECK(frames > 1 && frames < FAR_TOO_MANY);
     CHECK(seen_of_the_context == 0);
     stack_free(&stack);

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code, reason = "the boundary to csrc/")]
 
-#[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+#[cfg(inline_jump)]
 mod inline;
 
 use std::ffi::{CStr, c_void};
@@ -68,7 +68,7 @@ struct Functions {
     ontop:
         unsafe extern "C-unwind" fn(ffi::kapok_fcontext_t, *mut c_void, ffi::kapok_ontop_fn) -> ffi::kapok_transfer_t,
     /// `KAPOK_SUSPENDED` of an engine whose jump there is [`inline`], else 0.
-    #[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+    #[cfg(inline_jump)]
     suspended: usize,
 }
 
@@ -81,7 +81,7 @@ struct Functions {
 /// | `asm`      | some 20 instructions    | as `setjmp`                                        |
 ///
 /// `ucontext` is there where the C library has it: not with musl, on Android, OpenBSD, and macOS on arm64. `asm` is there
-/// with the Cargo feature `asm`, on x86-64 and aarch64.
+/// with the Cargo feature `asm`, on x86-64, aarch64, riscv64 (lp64d), s390x, ppc64le, armv7 (hard float), and on i386 with Linux.
 ///
 /// The environment variable `KAPOK_SWITCH` chooses one for a whole program, [`Builder::switch`] for one runtime.
 ///
@@ -162,7 +162,7 @@ impl Engine {
     /// As for `jump`; and no on-top function is run on the caller's context that unwinds.
     #[inline(always)]
     pub(crate) unsafe fn switch(self, to: Handle, data: *mut c_void) -> Transfer {
-        #[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
+        #[cfg(inline_jump)]
         {
             let (suspended, record) = (self.0.suspended, to.0.as_ptr());
             // SAFETY: `to` is live by the invariant of `Handle`, and every record begins with a word of state. Where it is
@@ -206,8 +206,8 @@ fn table() -> &'static [Functions] {
                 // SAFETY: the name is a C string literal.
                 let name = unsafe { CStr::from_ptr(engine.name) };
                 Functions {
-                    #[cfg(all(feature = "asm", target_arch = "x86_64", target_pointer_width = "64", unix))]
-                    suspended: if name == c"asm" {
+                    #[cfg(inline_jump)]
+                    suspended: if name == c"asm" && inline::is_usable() {
                         address.expose_provenance() + 1
                     } else {
                         0

@@ -310,10 +310,7 @@ fn engines_and_reactors_have_names() {
     }
     says(&"".parse::<Engine>().unwrap_err().to_string(), &["setjmp"]);
     let feature = cfg!(feature = "asm");
-    let written = cfg!(all(
-        any(target_arch = "x86_64", target_arch = "aarch64"),
-        target_pointer_width = "64"
-    ));
+    let written = cfg!(kapok_asm);
     let asm = "asm".parse::<Engine>();
     assert_eq!(asm.is_ok(), feature && written, "{asm:?}");
     if let Err(error) = asm {
