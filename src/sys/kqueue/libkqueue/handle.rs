@@ -32,7 +32,9 @@ impl Handle {
         let last = kept().pop();
         if let Some(fd) = last {
             let handle = Handle::new(fd);
-            if handle.call(&[], &mut [], Some(Duration::ZERO)).is_ok() {
+            // With room, since without any the newest looks at nothing.
+            let asked = handle.call(&[], &mut [MaybeUninit::uninit()], Some(Duration::ZERO));
+            if asked.is_ok() {
                 return Ok(handle);
             }
             // It was the parent's before a fork: libkqueue has closed it here, and the number may be anybody's.
