@@ -16,13 +16,15 @@ pub(crate) enum Protocol {
     Pipelined,
     /// Messages of 512 bytes go out for as long as not too many are under way, and come back.
     Stream,
+    /// 64 bytes go and come back, and the connection is closed; then the next connection.
+    Connect,
 }
 
 impl Protocol {
     /// What the raw servers are told.
     pub(crate) fn mode(self) -> &'static str {
         match self {
-            Protocol::Echo | Protocol::Stream => "echo",
+            Protocol::Echo | Protocol::Stream | Protocol::Connect => "echo",
             Protocol::Http | Protocol::Pipelined => "http",
         }
     }
@@ -34,11 +36,18 @@ impl Protocol {
             Protocol::Http => "http",
             Protocol::Pipelined => "http-pipe",
             Protocol::Stream => "stream",
+            Protocol::Connect => "connect",
         }
     }
 }
 
-const PROTOCOLS: [Protocol; 4] = [Protocol::Echo, Protocol::Http, Protocol::Pipelined, Protocol::Stream];
+const PROTOCOLS: [Protocol; 5] = [
+    Protocol::Echo,
+    Protocol::Http,
+    Protocol::Pipelined,
+    Protocol::Stream,
+    Protocol::Connect,
+];
 
 /// A protocol on a number of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +75,8 @@ impl FromStr for Load {
     fn from_str(name: &str) -> Result<Load, String> {
         let error = || {
             format!(
-                "a load is echo-N, http-N, http-pipe-N or stream-N, with N connections; echo-N@R or http-N@R with R \
-                 requests in a second: not {name}"
+                "a load is echo-N, http-N, http-pipe-N, stream-N or connect-N, with N connections; echo-N@R or http-N@R \
+                 with R requests in a second: not {name}"
             )
         };
         let (protocol, rest) = name.rsplit_once('-').ok_or_else(error)?;

@@ -1,6 +1,7 @@
 //! The measuring itself: every server under every load, taking turns.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 use crate::builds::{self, Programs};
@@ -23,6 +24,9 @@ pub(crate) fn all(options: &Options) -> io::Result<()> {
     println!("{}", places.describe());
     if let Some(counted) = options.count {
         return count::all(counted, &programs, places, options);
+    }
+    if options.test {
+        check_patience(places)?;
     }
     println!("window {:?} after {:?}", options.window, options.warm_up);
     for &load in &options.loads {
@@ -78,14 +82,7 @@ pub(crate) fn generate(
     options: &[(&str, String)],
 ) -> io::Result<Figures> {
     let address = server.address()?;
-    let mut generate = Command::new(std::env::current_exe()?);
-    for (name, value) in [
-        ("--generate", load.to_string()),
-        ("--address", address.to_string()),
-        ("--pid", server.id().to_string()),
-    ] {
-        generate.args([name, &value]);
-    }
+    let mut generate = generator(load, address, server.id())?;
     for (name, value) in options {
         generate.args([name, value.as_str()]);
     }
@@ -94,4 +91,32 @@ pub(crate) fn generate(
     }
     let mut generator = Running::start(generate, places, Role::Generator)?;
     generator.line()?.parse().map_err(io::Error::other)
+}
+
+/// The generator, to put the server of process `pid` under load.
+fn generator(load: Load, address: SocketAddr, pid: u32) -> io::Result<Command> {
+    let mut generate = Command::new(std::env::current_exe()?);
+    for (name, value) in [
+        ("--generate", load.to_string()),
+        ("--address", address.to_string()),
+        ("--pid", pid.to_string()),
+    ] {
+        generate.args([name, &value]);
+    }
+    Ok(generate)
+}
+
+/// A server that takes connections and says nothing has to be an error.
+fn check_patience(places: Places) -> io::Result<()> {
+    let mute = TcpListener::bind("127.0.0.1:0")?;
+    let load = "echo-2".parse().map_err(io::Error::other)?;
+    let mut generate = generator(load, mute.local_addr()?, std::process::id())?;
+    generate.args(["--patience", "0.2"]);
+    let said = Running::start(generate, places, Role::Generator)?.line()?;
+    if said.contains("has not answered for 200ms: 2 connections") {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "of a server that does not answer the generator said: {said}"
+    )))
 }

@@ -80,6 +80,10 @@ pub(crate) struct Generator {
     #[arg(long, hide = true, value_parser = seconds, default_value = "0.6")]
     pub(crate) generator_window: Duration,
 
+    /// For how long a server may leave all connections without an answer.
+    #[arg(long, hide = true, value_parser = seconds, default_value = "20")]
+    pub(crate) patience: Duration,
+
     /// Instead of a window.
     #[arg(long, hide = true)]
     pub(crate) requests: Option<u64>,

@@ -12,8 +12,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// What comes late is taken for lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What comes late is taken for lost. A generator may take two minutes as it was told, and has a patience of its own.
+const PATIENCE: Duration = Duration::from_secs(200);
 
 /// Where processes run and how.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +152,10 @@ impl Running {
     pub(crate) fn line(&mut self) -> io::Result<String> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line,
-            Err(mpsc::RecvTimeoutError::Timeout) => Err(ErrorKind::TimedOut.into()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let text = format!("it has said nothing for {PATIENCE:?}");
+                Err(io::Error::new(ErrorKind::TimedOut, text))
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = self.child.wait()?;
                 Err(io::Error::other(format!("it ended early: {status}")))

@@ -74,7 +74,7 @@ impl Server {
             } => {
                 let directory = directory.as_ref().unwrap_or(&programs.examples);
                 let program = match load.protocol {
-                    Protocol::Echo | Protocol::Stream => "echo",
+                    Protocol::Echo | Protocol::Stream | Protocol::Connect => "echo",
                     Protocol::Http | Protocol::Pipelined => "httpd",
                 };
                 let mut command = Command::new(directory.join(program));

@@ -10,6 +10,7 @@
 
 mod backend;
 mod bell;
+mod checked;
 #[cfg(test)]
 mod differential;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -17,6 +18,8 @@ mod epoll;
 mod file;
 #[cfg(kqueue)]
 mod kqueue;
+#[cfg(debug_assertions)]
+mod ledger;
 mod op;
 mod poll;
 mod readiness;
@@ -39,6 +42,7 @@ pub(crate) use op::{Kind, Op, Outcome, Source};
 #[cfg(all(test, kapok_io_uring))]
 pub(crate) use uring::files_given;
 
+use checked::Checked;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use epoll::Epoll;
 #[cfg(kqueue)]
@@ -146,9 +150,12 @@ impl FromStr for ReactorKind {
     }
 }
 
-/// The backend of a worker: which one is decided at run time, and every case is seen here.
+/// The backend of a worker.
+pub(crate) type Reactor = Checked<AnyBackend>;
+
+/// Which one is decided at run time, and every case is seen here.
 #[derive(Debug)]
-pub(crate) enum Reactor {
+pub(crate) enum AnyBackend {
     #[cfg(kapok_io_uring)]
     IoUring(Box<Uring>),
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -162,12 +169,12 @@ macro_rules! each {
     ($self:expr, $backend:ident => $body:expr) => {
         match $self {
             #[cfg(kapok_io_uring)]
-            Reactor::IoUring($backend) => $body,
+            AnyBackend::IoUring($backend) => $body,
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Reactor::Epoll($backend) => $body,
+            AnyBackend::Epoll($backend) => $body,
             #[cfg(kqueue)]
-            Reactor::Kqueue($backend) => $body,
-            Reactor::Poll($backend) => $body,
+            AnyBackend::Kqueue($backend) => $body,
+            AnyBackend::Poll($backend) => $body,
         }
     };
 }
@@ -196,33 +203,33 @@ impl Reactor {
     }
 
     fn open_kind(kind: ReactorKind) -> io::Result<Reactor> {
-        Ok(match kind {
+        Ok(Checked::new(match kind {
             #[cfg(kapok_io_uring)]
-            ReactorKind::IoUring => Reactor::IoUring(Box::new(Uring::new()?)),
+            ReactorKind::IoUring => AnyBackend::IoUring(Box::new(Uring::new()?)),
             #[cfg(not(kapok_io_uring))]
             ReactorKind::IoUring => return Err(io::Error::new(io::ErrorKind::Unsupported, "it is not in this build")),
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            ReactorKind::Epoll => Reactor::Epoll(Readiness::new(Epoll::new()?)),
+            ReactorKind::Epoll => AnyBackend::Epoll(Readiness::new(Epoll::new()?)),
             #[cfg(kqueue)]
-            ReactorKind::Kqueue => Reactor::Kqueue(Readiness::new(Kqueue::new()?)),
-            ReactorKind::Poll => Reactor::Poll(Readiness::new(Poll::new()?)),
-        })
+            ReactorKind::Kqueue => AnyBackend::Kqueue(Readiness::new(Kqueue::new()?)),
+            ReactorKind::Poll => AnyBackend::Poll(Readiness::new(Poll::new()?)),
+        }))
     }
 
     pub(crate) fn kind(&self) -> ReactorKind {
-        match self {
+        match &self.backend {
             #[cfg(kapok_io_uring)]
-            Reactor::IoUring(_) => ReactorKind::IoUring,
+            AnyBackend::IoUring(_) => ReactorKind::IoUring,
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            Reactor::Epoll(_) => ReactorKind::Epoll,
+            AnyBackend::Epoll(_) => ReactorKind::Epoll,
             #[cfg(kqueue)]
-            Reactor::Kqueue(_) => ReactorKind::Kqueue,
-            Reactor::Poll(_) => ReactorKind::Poll,
+            AnyBackend::Kqueue(_) => ReactorKind::Kqueue,
+            AnyBackend::Poll(_) => ReactorKind::Poll,
         }
     }
 }
 
-impl Backend for Reactor {
+impl Backend for AnyBackend {
     fn takes(&self, verb: FileVerb) -> bool {
         each!(self, backend => backend.takes(verb))
     }

@@ -123,6 +123,9 @@ pub(crate) struct Op {
     /// Whom it concerns; the reactor only carries it. Null where nobody is to be woken.
     user: Cell<*const ()>,
     outcome: Cell<Option<Outcome>>,
+    /// A backend has it.
+    #[cfg(debug_assertions)]
+    pending: Cell<bool>,
     pub(super) prev: Cell<Option<NonNull<Op>>>,
     pub(super) next: Cell<Option<NonNull<Op>>>,
     _pinned: PhantomPinned,
@@ -137,6 +140,8 @@ impl Op {
             kind,
             user: Cell::new(std::ptr::null()),
             outcome: Cell::new(None),
+            #[cfg(debug_assertions)]
+            pending: Cell::new(false),
             prev: Cell::new(None),
             next: Cell::new(None),
             _pinned: PhantomPinned,
@@ -156,6 +161,16 @@ impl Op {
     /// How it ended; `None` while it has not.
     pub(crate) fn outcome(&self) -> Option<Outcome> {
         self.outcome.get()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.get()
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn set_pending(&self, pending: bool) {
+        self.pending.set(pending);
     }
 
     /// Closes the descriptor that it ended with, which nobody will be told of.
@@ -272,6 +287,16 @@ impl Op {
         match self.kind {
             Kind::Connect { .. } => matches!(errno, libc::EINPROGRESS | libc::EALREADY),
             _ => errno == libc::EAGAIN || errno == libc::EWOULDBLOCK,
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+impl Drop for Op {
+    /// What would go on is a kernel that writes to memory which somebody else has.
+    fn drop(&mut self) {
+        if self.pending.get() {
+            crate::sys::fatal(format_args!("an operation died while it was pending: {self:?}"));
         }
     }
 }

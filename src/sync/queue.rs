@@ -34,6 +34,7 @@
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -131,6 +132,10 @@ pub(super) enum Waited<'a, S, T, const N: usize> {
     /// The time is over, and nobody has called. Still locked: what depends on who waits can be put right.
     TimedOut(Locked<'a, S, T, N>, T),
 }
+
+// As a `Mutex`: a panic under the lock leaves the lists as they were.
+impl<S, T, const N: usize> UnwindSafe for Queue<S, T, N> {}
+impl<S, T, const N: usize> RefUnwindSafe for Queue<S, T, N> {}
 
 impl<S, T, const N: usize> Queue<S, T, N> {
     pub(super) const fn new(state: S) -> Queue<S, T, N> {

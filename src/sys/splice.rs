@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-use super::syscall;
+use super::{socket, syscall};
 
 /// A pipe: what comes out, and what goes in. Neither end blocks.
 pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -21,6 +21,8 @@ pub(crate) fn splice(from: impl AsFd, to: impl AsFd, len: usize) -> io::Result<u
     let (from, to) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());
     let (nowhere, flags) = (std::ptr::null_mut(), libc::SPLICE_F_MOVE | libc::SPLICE_F_NONBLOCK);
     // No positions are given.
-    let count = syscall!(splice(from, nowhere, to, nowhere, len, flags))?;
-    Ok(usize::try_from(count).expect("a count is not negative"))
+    let count = syscall!(splice(from, nowhere, to, nowhere, len, flags));
+    let count = count.map(|count| usize::try_from(count).expect("a count is not negative"));
+    // An end is one of where it comes from, and a broken connection where it goes to; the other one is a pipe.
+    socket::transferred(to, socket::transferred(from, count))
 }

@@ -54,17 +54,19 @@ impl Epoll {
         Ok(())
     }
 
-    /// What has happened; nothing if `timeout` has passed.
-    pub(super) fn wait(&mut self, timeout: Duration) -> io::Result<impl Iterator<Item = Event>> {
+    /// Replaces `events` by what has happened; nothing if `timeout` has passed.
+    pub(super) fn wait(&mut self, timeout: Duration, events: &mut Vec<Event>) -> io::Result<()> {
         let timeout = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         let room = i32::try_from(self.events.len()).expect("a small number");
         // SAFETY: there is room for as many events as it is told.
         let count = check(unsafe { libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), room, timeout) })?;
         let count = usize::try_from(count).expect("errors are gone");
-        Ok(self.events[..count].iter().map(|event| Event {
+        events.clear();
+        events.extend(self.events[..count].iter().map(|event| Event {
             number: usize::try_from(event.u64).expect("it was one"),
             readable: event.events & !WRITABLE != 0,
-        }))
+        }));
+        Ok(())
     }
 }
 

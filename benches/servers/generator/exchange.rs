@@ -23,6 +23,7 @@ pub(super) struct Exchange<P> {
     waiting: bool,
     /// The next request goes out when the last answer has come in, so one look at the clock does for both.
     eager: bool,
+    /// 0: to be looked up when the next one is sent.
     sent_at: u64,
     answer: [u8; 1024],
     filled: usize,
@@ -52,7 +53,7 @@ impl<P: Protocol> Client for Exchange<P> {
         if self.waiting {
             return Ok(());
         }
-        if self.sent_at == 0 || !self.eager {
+        if self.sent_at == 0 {
             self.sent_at = meter.now();
         }
         let request = self.protocol.request();
@@ -81,7 +82,8 @@ impl<P: Protocol> Client for Exchange<P> {
             Ok(true) => {
                 self.waiting = false;
                 self.filled = 0;
-                self.sent_at = meter.answered(self.sent_at);
+                let now = meter.answered(self.sent_at);
+                self.sent_at = if self.eager && meter.is_open() { now } else { 0 };
                 Ok(())
             }
             Err(what) => Err(wrong(&what, self)),

@@ -14,14 +14,18 @@ const LONGEST: u64 = 10_000_000_000;
 pub(super) struct Meter {
     server: String,
     begin: Instant,
-    /// Nanoseconds after `begin`.
-    warm_until: u64,
+    warm_up: u64,
+    /// Nanoseconds after `begin`; `None` before the warm-up.
+    warm_until: Option<u64>,
     window: u64,
     /// The window closes when so many requests were answered, however long that takes.
     wanted: Option<u64>,
     /// Where everything stood when the window opened.
     opening: Option<Sample>,
     closing: Option<Sample>,
+    /// Answers, those before the window included.
+    answers: u64,
+    /// Answers within the window.
     requests: u64,
     latencies: Histogram<u64>,
 }
@@ -48,11 +52,13 @@ impl Meter {
         Ok(Meter {
             server: options.pid.to_string(),
             begin: Instant::now(),
-            warm_until: nanoseconds(options.generator_warm_up),
+            warm_up: nanoseconds(options.generator_warm_up),
+            warm_until: None,
             window: nanoseconds(options.generator_window),
             wanted: options.requests,
             opening: None,
             closing: None,
+            answers: 0,
             requests: 0,
             latencies: Histogram::new_with_bounds(1, LONGEST, 3).map_err(io::Error::other)?,
         })
@@ -63,10 +69,26 @@ impl Meter {
         u64::try_from(self.begin.elapsed().as_nanos()).expect("not that long")
     }
 
+    /// Begins the warm-up.
+    pub(super) fn start(&mut self) {
+        self.warm_until = Some(self.now() + self.warm_up);
+    }
+
+    /// Whether answers count by now.
+    pub(super) fn is_open(&self) -> bool {
+        self.opening.is_some()
+    }
+
+    /// How many answers there have been.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers
+    }
+
     /// Counts an answer to what was sent at `sent`; the time now.
     pub(super) fn answered(&mut self, sent: u64) -> u64 {
         let now = self.now();
-        if self.opening.is_some() {
+        self.answers += 1;
+        if self.is_open() {
             self.requests += 1;
             self.latencies.saturating_record(now - sent);
         }
@@ -77,7 +99,7 @@ impl Meter {
     pub(super) fn is_over(&mut self) -> io::Result<bool> {
         let now = self.now();
         match self.opening {
-            None if now >= self.warm_until => self.opening = Some(self.sample()?),
+            None if self.warm_until.is_some_and(|warm| now >= warm) => self.opening = Some(self.sample()?),
             // On a busy machine a short window may have seen nothing yet.
             Some(opening) => {
                 let is_over = match self.wanted {
@@ -85,7 +107,9 @@ impl Meter {
                     None => now >= opening.at + self.window && self.requests > 0,
                 };
                 if is_over {
-                    self.closing = Some(self.sample()?);
+                    let closing = self.sample()?;
+                    // Nor need the kernel have counted by now what the server has run.
+                    self.closing = Some(closing).filter(|closing| closing.server.run > opening.server.run);
                 }
             }
             _ => {}

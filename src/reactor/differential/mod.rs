@@ -97,7 +97,10 @@ const SUBJECTS: &[Subject] = &[
     Subject {
         reactor: "io_uring",
         variety: ", as before Linux 5.19, with small queues",
-        open: || super::uring::Uring::as_before_5_19(4, 8).map(|uring| Reactor::IoUring(Box::new(uring))),
+        open: || {
+            let uring = super::uring::Uring::as_before_5_19(4, 8)?;
+            Ok(Reactor::new(super::AnyBackend::IoUring(Box::new(uring))))
+        },
     },
     #[cfg(kqueue)]
     Subject {
@@ -115,6 +118,7 @@ const SUBJECTS: &[Subject] = &[
 
 #[cfg(kqueue)]
 mod kqueues {
+    use super::super::AnyBackend;
     use super::super::kqueue::{Changes, Kqueue};
     use super::super::readiness::Readiness;
     use super::Reactor;
@@ -126,7 +130,7 @@ mod kqueues {
         } else {
             Kqueue::with_changes(changes)
         };
-        Reactor::Kqueue(Readiness::new(kqueue.expect("a kqueue can be had")))
+        Reactor::new(AnyBackend::Kqueue(Readiness::new(kqueue.expect("a kqueue can be had"))))
     }
 }
 

@@ -47,6 +47,8 @@ macro_rules! contract {
     ($($cases:tt)*) => {
         #[cfg(kapok_io_uring)]
         contract!(@ io_uring = open(ReactorKind::IoUring); $($cases)*);
+        #[cfg(kapok_io_uring)]
+        contract!(@ io_uring_before_6_13 = open_before_6_13(); $($cases)*);
         #[cfg(any(target_os = "linux", target_os = "android"))]
         contract!(@ epoll = open(ReactorKind::Epoll); $($cases)*);
         #[cfg(kqueue)]
@@ -129,7 +131,17 @@ contract!(
 
 /// Opens one; `None`, visibly, where the system forbids what it needs, unless `KAPOK_REQUIRE_REACTORS` names it.
 pub(crate) fn open(kind: ReactorKind) -> Option<Reactor> {
-    match Reactor::open(Some(kind)) {
+    unless_refused(kind, Reactor::open(Some(kind)))
+}
+
+#[cfg(kapok_io_uring)]
+fn open_before_6_13() -> Option<Reactor> {
+    let opened = Uring::as_before_6_13().map(|uring| Reactor::new(AnyBackend::IoUring(Box::new(uring))));
+    unless_refused(ReactorKind::IoUring, opened)
+}
+
+fn unless_refused(kind: ReactorKind, opened: io::Result<Reactor>) -> Option<Reactor> {
+    match opened {
         Ok(reactor) => Some(reactor),
         Err(error) => {
             let required = std::env::var("KAPOK_REQUIRE_REACTORS").unwrap_or_default();
@@ -275,15 +287,19 @@ use super::kqueue::Changes;
 /// Both ways to hand over changes, and the bell of a kernel without user events.
 #[cfg(kqueue)]
 mod kqueues {
-    use super::super::Readiness;
     use super::super::kqueue::{Changes, Kqueue};
+    use super::super::{AnyBackend, Readiness};
     use super::Reactor;
 
     pub(super) fn open(changes: Changes) -> Reactor {
-        Reactor::Kqueue(Readiness::new(Kqueue::with_changes(changes).unwrap()))
+        Reactor::new(AnyBackend::Kqueue(Readiness::new(
+            Kqueue::with_changes(changes).unwrap(),
+        )))
     }
 
     pub(super) fn open_with_pipe() -> Reactor {
-        Reactor::Kqueue(Readiness::new(Kqueue::with_pipe_bell(Changes::Batched).unwrap()))
+        Reactor::new(AnyBackend::Kqueue(Readiness::new(
+            Kqueue::with_pipe_bell(Changes::Batched).unwrap(),
+        )))
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn peek_leaves_the_bytes_and_the_readiness(reactor: &mut Reactor) {
 pub(super) fn readiness_that_is_gone_again_is_waited_for_anew(reactor: &mut Reactor) {
     // Another reader of the same socket was faster: the edge is there, the bytes are not.
     #[cfg(kapok_io_uring)]
-    if matches!(reactor, Reactor::IoUring(uring) if !uring.defers()) {
+    if matches!(&reactor.backend, AnyBackend::IoUring(uring) if !uring.defers()) {
         writeln!(
             io::stderr(),
             "SKIP: before Linux 6.1 the kernel receives at once, and nobody is faster"

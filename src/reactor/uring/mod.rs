@@ -85,13 +85,19 @@ pub(crate) struct Uring {
 
 impl Uring {
     pub(crate) fn new() -> io::Result<Uring> {
-        Uring::with(Mode::Deferred, setup::SUBMISSIONS, setup::COMPLETIONS)
+        Uring::with(Mode::Deferred, true, setup::SUBMISSIONS, setup::COMPLETIONS)
+    }
+
+    /// One whose bell is an eventfd, as on a kernel that has no messages to a ring.
+    #[cfg(test)]
+    pub(super) fn as_before_6_13() -> io::Result<Uring> {
+        Uring::with(Mode::Deferred, false, setup::SUBMISSIONS, setup::COMPLETIONS)
     }
 
     /// One that does without what came after Linux 5.13, as it works on an older kernel.
     #[cfg(test)]
     pub(super) fn as_before_5_19(submissions: u32, completions: u32) -> io::Result<Uring> {
-        Uring::with(Mode::Interrupting, submissions, completions)
+        Uring::with(Mode::Interrupting, false, submissions, completions)
     }
 
     /// Whether the kernel does the rest of an operation when it is asked for completions, and not as soon as it can.
@@ -100,12 +106,12 @@ impl Uring {
         self.ring.mode() == Mode::Deferred
     }
 
-    fn with(best: Mode, submissions: u32, completions: u32) -> io::Result<Uring> {
+    fn with(best: Mode, messages: bool, submissions: u32, completions: u32) -> io::Result<Uring> {
         let mut ring = Ring::new(best, submissions, completions)?;
-        let bell = if best == Mode::Interrupting {
-            EventFd::new().map(Bell::EventFd)
-        } else {
+        let bell = if messages {
             choose_bell(&mut ring)
+        } else {
+            EventFd::new().map(Bell::EventFd)
         }?;
         let files = Files::new(&ring.probe()?);
         let mut uring = Uring {

@@ -6,19 +6,19 @@ use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use super::super::tests::{Pending, completions, nothing_completes, open, pair};
-use super::super::{Reactor, ReactorKind};
+use super::super::{AnyBackend, Reactor, ReactorKind};
 use super::*;
 
 /// One with tiny queues; `None` where the system refuses any.
 pub(super) fn tiny(submissions: u32, completions: u32) -> Option<Reactor> {
     open(ReactorKind::IoUring)?;
-    let uring = Uring::with(Mode::Deferred, submissions, completions).unwrap();
-    Some(Reactor::IoUring(Box::new(uring)))
+    let uring = Uring::with(Mode::Deferred, true, submissions, completions).unwrap();
+    Some(Reactor::new(AnyBackend::IoUring(Box::new(uring))))
 }
 
 pub(super) fn inner(reactor: &mut Reactor) -> &mut Uring {
-    match reactor {
-        Reactor::IoUring(uring) => uring,
+    match &mut reactor.backend {
+        AnyBackend::IoUring(uring) => uring,
         other => panic!("{other:?}"),
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use super::kevent;
@@ -20,6 +20,34 @@ fn kept() -> MutexGuard<'static, Vec<OwnedFd>> {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The thread that is in `exit(3)`, in which libkqueue takes kqueues apart that other threads wait in. 0: none is.
+static EXITING: AtomicI32 = AtomicI32::new(0);
+
+/// Has the beginning of `exit` noted. To be called when libkqueue has registered what it does there, so that this comes before.
+fn watch_exit() {
+    extern "C" fn begins() {
+        EXITING.store(thread_id(), Ordering::SeqCst);
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: a function that may be called at any time. Where there is no memory for it, exits are as libkqueue makes them.
+        unsafe { libc::atexit(begins) };
+    });
+}
+
+/// An error that comes from the end of the process is nobody's any more: this thread waits for that end, too.
+fn stay_if_exiting() {
+    let exiting = EXITING.load(Ordering::SeqCst);
+    while exiting != 0 && exiting != thread_id() {
+        std::thread::park();
+    }
+}
+
+fn thread_id() -> libc::pid_t {
+    // SAFETY: a plain system call.
+    unsafe { libc::gettid() }
+}
+
 #[derive(Debug)]
 pub(super) struct Handle {
     /// `None` only while it is being dropped.
@@ -32,7 +60,9 @@ impl Handle {
         let last = kept().pop();
         if let Some(fd) = last {
             let handle = Handle::new(fd);
-            if handle.call(&[], &mut [], Some(Duration::ZERO)).is_ok() {
+            // With room, since without any the newest looks at nothing.
+            let asked = handle.call(&[], &mut [MaybeUninit::uninit()], Some(Duration::ZERO));
+            if asked.is_ok() {
                 return Ok(handle);
             }
             // It was the parent's before a fork: libkqueue has closed it here, and the number may be anybody's.
@@ -47,6 +77,7 @@ impl Handle {
         // SAFETY: a new descriptor that nobody else owns.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         crate::sys::set_cloexec(&fd)?;
+        watch_exit();
         Ok(Handle::new(fd))
     }
 
@@ -91,7 +122,11 @@ impl Handle {
                 timeout.as_ref().map_or(ptr::null(), ptr::from_ref),
             )
         };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        usize::try_from(count).map_err(|_| {
+            let error = io::Error::last_os_error();
+            stay_if_exiting();
+            error
+        })
     }
 }
 
