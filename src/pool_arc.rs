@@ -1,7 +1,7 @@
 //! A counted reference to a value whose memory comes from lists of the thread's own: what a fiber's shared part lies in.
 //!
 //! ```text
-//!   Lists of a thread, by size            PoolArc<Packet>        PoolTaskRef
+//!   Lists of a thread, by size            PoolArc<Packet>        PoolArc<dyn Task>
 //!   [16 bytes] -> free -> free                    \                /
 //!   [32 bytes]                             Block: count | value, of any type
 //!      ...
@@ -10,7 +10,7 @@
 //! As `Arc`, with three things less that a spawn would pay for: there are no weak references, so the last one to go has one
 //! count to look at; who has the only reference knows so by a load; and the memory of what has ended is the next one's without the
 //! allocator, which for a thousand at a time costs more than all the rest of a spawn. A block goes to the lists of the thread
-//! that drops it. What these keep is bounded, and goes with the thread.
+//! that drops it. What these keep is bounded by size, goes back by halves while a worker idles, and goes with the thread.
 
 #![allow(unsafe_code, reason = "memory of its own, and references that are counted by hand")]
 
@@ -40,6 +40,9 @@ pub(crate) struct Block<T: ?Sized> {
 unsafe impl<T: ?Sized + Send + Sync> Send for PoolArc<T> {}
 // SAFETY: as above.
 unsafe impl<T: ?Sized + Send + Sync> Sync for PoolArc<T> {}
+
+// The value never moves, whatever becomes of a reference.
+impl<T: ?Sized> Unpin for PoolArc<T> {}
 
 impl<T> PoolArc<T> {
     /// Two references to what `make` gives, which is written where it stays.
@@ -73,6 +76,11 @@ impl<T> PoolArc<T> {
     pub(crate) unsafe fn from_thin(thin: Thin) -> PoolArc<T> {
         PoolArc::of(thin.0.cast())
     }
+}
+
+/// Has the thread's lists give back half of what they keep: for one that has nothing to do.
+pub(crate) fn trim() {
+    lists::trim();
 }
 
 /// A reference that does not know to what. Not to be dropped: nobody would count it.
@@ -186,8 +194,8 @@ mod lists {
     /// Blocks of up to so many bytes are kept, in lists by `STEP` bytes.
     const MAX_SIZE: usize = 1024;
     const STEP: usize = 16;
-    /// What the lists of a thread keep at most, in bytes: those of a thousand fibers that end together.
-    const MAX_KEPT: usize = 512 * 1024;
+    /// How many of a size a thread keeps at most: those of a thousand fibers that end together.
+    const MAX_KEPT: u32 = 1024;
 
     /// In a debug build the allocator gets everything back at once: what uses memory after its end is found by the tools then.
     const KEEPS: bool = !cfg!(debug_assertions);
@@ -197,7 +205,8 @@ mod lists {
     /// next; they are nobody else's.
     pub(super) struct Lists {
         heads: [Cell<*mut u8>; MAX_SIZE / STEP],
-        kept: Cell<usize>,
+        /// How many each list has.
+        kept: [Cell<u32>; MAX_SIZE / STEP],
     }
 
     thread_local! {
@@ -257,22 +266,24 @@ mod lists {
         pub(super) const fn new() -> Lists {
             Lists {
                 heads: [const { Cell::new(ptr::null_mut()) }; MAX_SIZE / STEP],
-                kept: Cell::new(0),
+                kept: [const { Cell::new(0) }; MAX_SIZE / STEP],
             }
         }
 
+        /// The list of blocks of this size, and how many there are.
         #[inline(always)]
-        fn head(&self, size: usize) -> &Cell<*mut u8> {
-            &self.heads[size / STEP - 1]
+        fn list(&self, size: usize) -> (&Cell<*mut u8>, &Cell<u32>) {
+            let index = size / STEP - 1;
+            (&self.heads[index], &self.kept[index])
         }
 
         #[inline(always)]
         pub(super) fn take(&self, size: usize) -> Option<NonNull<u8>> {
-            let head = self.head(size);
+            let (head, kept) = self.list(size);
             let block = NonNull::new(head.get())?;
             // SAFETY: the invariant.
             head.set(unsafe { block.cast::<*mut u8>().read() });
-            self.kept.set(self.kept.get() - size);
+            kept.set(kept.get() - 1);
             Some(block)
         }
 
@@ -282,30 +293,49 @@ mod lists {
         /// Of `size` bytes, of the allocator, and nobody's.
         #[inline(always)]
         pub(super) unsafe fn put(&self, block: NonNull<u8>, size: usize) -> bool {
-            if self.kept.get() + size > MAX_KEPT {
+            let (head, kept) = self.list(size);
+            if kept.get() >= MAX_KEPT {
                 return false;
             }
-            let head = self.head(size);
             // SAFETY: large enough, aligned to `STEP`, and ours.
             unsafe { block.cast::<*mut u8>().write(head.get()) };
             head.set(block.as_ptr());
-            self.kept.set(self.kept.get() + size);
+            kept.set(kept.get() + 1);
             true
         }
 
-        #[cfg(test)]
-        pub(super) fn kept(&self) -> usize {
-            self.kept.get()
+        /// Gives half of each list back to the allocator, rounded up.
+        pub(super) fn trim(&self) {
+            for size in (STEP..=MAX_SIZE).step_by(STEP) {
+                let half = self.list(size).1.get().div_ceil(2);
+                self.free(size, half);
+            }
         }
+
+        fn free(&self, size: usize, count: u32) {
+            for _ in 0..count {
+                let Some(block) = self.take(size) else { return };
+                // SAFETY: of the allocator, with this size.
+                unsafe { alloc::dealloc(block.as_ptr(), layout_of(size, STEP)) };
+            }
+        }
+
+        #[cfg(test)]
+        pub(super) fn kept(&self, size: usize) -> u32 {
+            self.list(size).1.get()
+        }
+    }
+
+    /// See [`Lists::trim`]; those of this thread.
+    pub(super) fn trim() {
+        // A thread that ends has none any more.
+        _ = LISTS.try_with(Lists::trim);
     }
 
     impl Drop for Lists {
         fn drop(&mut self) {
             for size in (STEP..=MAX_SIZE).step_by(STEP) {
-                while let Some(block) = self.take(size) {
-                    // SAFETY: of the allocator, with this size.
-                    unsafe { alloc::dealloc(block.as_ptr(), layout_of(size, STEP)) };
-                }
+                self.free(size, MAX_KEPT);
             }
         }
     }
@@ -402,18 +432,23 @@ mod tests {
         assert!(unsafe { lists.put(small, 32) });
         // SAFETY: as above.
         assert!(unsafe { lists.put(large, 1024) });
-        assert_eq!(lists.kept(), 1056);
+        assert_eq!((lists.kept(32), lists.kept(1024)), (1, 1));
         assert_eq!(lists.take(48), None);
         assert_eq!((lists.take(32), lists.take(32)), (Some(small), None));
         // SAFETY: ours again.
         assert!(unsafe { lists.put(small, 32) });
-        let refused = (0..1000).map(|_| block(1024)).find(|block| {
+        let refused = (0..2000).map(|_| block(1024)).find(|block| {
             // SAFETY: as above.
             !unsafe { lists.put(*block, 1024) }
         });
         let refused = refused.expect("there is an end");
-        assert!(lists.kept() <= 512 * 1024);
         // SAFETY: it was not taken. What the lists have, they free.
         unsafe { alloc::dealloc(refused.as_ptr(), layout(1024)) };
+        // Others are not shut out by those, and all go when they are not wanted.
+        assert_eq!((lists.kept(32), lists.kept(1024)), (1, 1024));
+        lists.trim();
+        assert_eq!((lists.kept(32), lists.kept(1024)), (0, 512));
+        (0..10).for_each(|_| lists.trim());
+        assert_eq!(lists.kept(1024), 0);
     }
 }

@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Whoever changes the word away from a waiter's address, the poster or the waiter's own time-out, has the waiter to
-//! itself, and so does who cancels the waiter; the others find something else there and let go. So a waiter is woken exactly once, and a post that races with
-//! a time-out is either seen by the wait or kept for the next one.
+//! itself, and so does who cancels the waiter; the others find something else there and let go. So a waiter is woken exactly
+//! once, and a post that races with a time-out is either seen by the wait or kept for the next one. Where a lock has decided that
+//! already, neither needs an exchange ([`in_line`]).
 //!
 //! A fiber becomes the waiter just before it is suspended. Who wakes it puts it into the run queue of its own worker, or into
 //! the inbox, and the worker looks at neither before it has left the fiber. A thread parks, and is let go by a

@@ -25,10 +25,10 @@ use super::task::TaskRef;
 use super::timers::Timers;
 use super::watch::{Watches, place_of};
 use crate::context::{Engine, Handle};
-use crate::no_suspend;
 use crate::reactor::{Backend, Reactor, ReactorKind};
 use crate::stack::{self, Pool, Room};
 use crate::sys;
+use crate::{no_suspend, pool_arc};
 
 /// How many switches there may be between two looks at the outside world.
 const BUDGET: u32 = 128;
@@ -461,6 +461,7 @@ impl Worker {
                 let unwanted = self.carriers.borrow_mut().trim();
                 drop(unwanted);
                 self.fibers.borrow_mut().trim();
+                pool_arc::trim();
                 self.run_queue.borrow_mut().shrink_to(64);
             }
             own = Some(left);

@@ -111,15 +111,18 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// With the message, if there is no receiver.
+    #[expect(clippy::missing_panics_doc, reason = "what was just made is nobody else's")]
     pub fn send(&self, message: T) -> Result<usize, SendError<T>> {
+        let shared = Arc::new(message);
         let mut line = self.0.queue.lock();
         if line.receivers == 0 {
             drop(line);
+            let message = Arc::into_inner(shared).expect("nobody else has it yet");
             return Err(SendError(message));
         }
         let is_full = line.kept.len() == self.0.capacity;
         let oldest = is_full.then(|| line.kept.pop_front());
-        line.kept.push_back(Arc::new(message));
+        line.kept.push_back(shared);
         line.sent += 1;
         line.call_all(0);
         let receivers = line.receivers;

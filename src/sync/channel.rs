@@ -146,7 +146,11 @@ impl<T> Channel<T> {
         match line.wait(RECEIVERS, Place::Back, None, patience.deadline(), || (), |_| ()) {
             Waited::Called(Some(message)) => Ok(message),
             Waited::Called(None) => Err(RecvTimeoutError::Disconnected),
-            Waited::TimedOut(..) => Err(RecvTimeoutError::Timeout),
+            // A message that came after the time-out, and before this fiber could run, is there.
+            Waited::TimedOut(mut line, _) => self.recv_at_once(&mut line).map_err(|error| match error {
+                TryRecvError::Empty => RecvTimeoutError::Timeout,
+                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+            }),
         }
     }
 

@@ -18,8 +18,8 @@
 //! out, and it has been called: it uses what it was given, and is unwound at its next suspension point, if it was cancelled.
 //! So nothing that was given gets lost, and there is nothing to pass on.
 //!
-//! The lock is one of threads ([`super::spin`]), and held for some stores. Nobody waits, or calls a program's code, while
-//! holding it.
+//! The lock is one of threads ([`super::spin`]), and held for some stores, and now and then while memory for what is kept is
+//! taken. Nobody waits, or calls a program's code, while holding it.
 //!
 //! # Invariant
 //! A node that is in a list, or in the chain of a [`Locked`] that has called it, is alive: its frame does not end before
@@ -43,7 +43,7 @@ use std::time::Instant;
 use super::spin::SpinLock;
 use crate::baton::Baton;
 use crate::no_suspend;
-use crate::sched::Worker;
+use crate::sched::{UNWINDS, Worker};
 
 /// A lock around `S`, and `N` lists of waiters, each with a token `T`.
 ///
@@ -302,9 +302,14 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Waited::TimedOut(self, token);
         }
-        // Should that unwind, the token goes after the lock.
+        // Should anything unwind, the token goes after the lock.
         let (token, this) = (token, self);
-        about_to_wait();
+        if may_not_wait() {
+            // A panic calls the program's hook, which may want this lock, and the search for who catches it takes time.
+            drop(this);
+            about_to_wait();
+            unreachable!("nothing has changed");
+        }
         let node = Node::new(list, token, None);
         let queue = this.queue;
         let (mut this, mut then) = (Some(this), Some(then));
@@ -501,6 +506,13 @@ impl<S, T, const N: usize> Drop for Enlisted<'_, S, T, N> {
         // SAFETY: `leave` does not drop.
         drop(unsafe { self.take_out() });
     }
+}
+
+/// Whether [`about_to_wait`] would not return.
+fn may_not_wait() -> bool {
+    Worker::with_fiber(|here| {
+        here.is_some_and(|(worker, fiber)| no_suspend::depth() > 0 || (UNWINDS && worker.is_pending(fiber)))
+    })
 }
 
 /// A suspension point where something will be waited for: unwinds a fiber that is cancelled.

@@ -199,8 +199,12 @@ impl Semaphore {
     /// If there are more than a `usize` can tell then.
     pub fn add(&self, n: usize) {
         let mut line = self.line.lock();
-        let permits = line.permits.checked_add(n);
-        line.permits = permits.expect("a semaphore has no more permits than a usize can tell");
+        let Some(permits) = line.permits.checked_add(n) else {
+            // The program's hook may want this lock.
+            drop(line);
+            panic!("a semaphore has no more permits than a usize can tell");
+        };
+        line.permits = permits;
         settle(&mut line);
     }
 

@@ -15,7 +15,7 @@ const LOOKS: u32 = 128;
 const YIELDS: u32 = 16;
 const NAP: Duration = Duration::from_micros(100);
 
-/// For sections that are a few stores long and never wait.
+/// For sections that are a few stores long, or take memory at most, and never wait.
 #[derive(Debug)]
 pub(super) struct SpinLock {
     is_locked: AtomicBool,

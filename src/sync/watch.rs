@@ -96,8 +96,9 @@ impl<T> Sender<T> {
         if self.0.receivers.load(Ordering::Acquire) == 0 {
             return Err(SendError(value));
         }
+        let value = Arc::new(value);
         let mut line = self.0.queue.lock();
-        let old = std::mem::replace(&mut line.value, Arc::new(value));
+        let old = std::mem::replace(&mut line.value, value);
         line.version += 1;
         line.call_all(0);
         drop(line);

@@ -199,10 +199,11 @@ fn signatures() {
             .join()
             .map_err(|_| io::Error::other("it panicked").into())
     }
-    fn is_send_and_sync<T: Send + Sync>() {}
+    fn is_send_and_sync<T: Send + Sync + Unpin>() {}
     is_send_and_sync::<JoinHandle<u8>>();
     is_send_and_sync::<Thread>();
     is_send_and_sync::<ThreadId>();
+    is_send_and_sync::<ScopedJoinHandle<'_, u8>>();
     run(|| {
         assert_eq!(start(|| 1).unwrap(), 1);
         assert!(start(|| panic!("on purpose")).is_err());

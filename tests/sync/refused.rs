@@ -1,8 +1,9 @@
 //! `no_suspend` refuses what would have to wait, and nothing has changed then; what need not wait works.
 
 use std::sync::Arc;
+use std::{panic, thread};
 
-use kapok::sync::{Barrier, Condvar, Mutex, Once};
+use kapok::sync::{Barrier, Condvar, Mutex, Once, mpmc};
 use kapok::{fiber, no_suspend, spawn};
 
 use crate::support::{panics, run_on_one, says};
@@ -45,5 +46,27 @@ fn condition_variables() {
         refused(|| drop(condvar.wait(mutex.lock().unwrap())));
         condvar.notify_one();
         assert!(mutex.try_lock().is_ok(), "free, and not poisoned");
+    });
+}
+
+/// The hook of a panic is a program's code: no lock that it may want is held then.
+#[test]
+fn the_hook_of_the_panic_may_use_what_was_refused() {
+    run_on_one(|| {
+        let (sender, receiver) = mpmc::channel();
+        let (here, theirs) = (thread::current().id(), sender.clone());
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if thread::current().id() == here {
+                theirs.send(info.to_string()).expect("there is a receiver");
+            } else {
+                others(info);
+            }
+        }));
+        let refused = panics(|| no_suspend(|| receiver.recv()));
+        drop(panic::take_hook());
+        says(&refused, &["kapok::no_suspend"]);
+        assert!(receiver.try_recv().unwrap().contains("kapok::no_suspend"));
+        drop(sender);
     });
 }
