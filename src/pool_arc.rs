@@ -10,7 +10,8 @@
 //! As `Arc`, with three things less that a spawn would pay for: there are no weak references, so the last one to go has one
 //! count to look at; who has the only reference knows so by a load; and the memory of what has ended is the next one's without the
 //! allocator, which for a thousand at a time costs more than all the rest of a spawn. A block goes to the lists of the thread
-//! that drops it. What these keep is bounded by size, goes back by halves while a worker idles, and goes with the thread.
+//! that drops it, if it runs fibers at the time. What these keep is bounded by size, goes back by halves while a worker idles, and
+//! altogether when it ends.
 
 #![allow(unsafe_code, reason = "memory of its own, and references that are counted by hand")]
 
@@ -75,6 +76,26 @@ impl<T> PoolArc<T> {
     /// It was one to a `T`.
     pub(crate) unsafe fn from_thin(thin: Thin) -> PoolArc<T> {
         PoolArc::of(thin.0.cast())
+    }
+}
+
+/// While it lives, the lists of this thread keep what is dropped.
+pub(crate) struct Keeping {
+    /// What they have kept before, of each size.
+    before: u32,
+}
+
+impl Keeping {
+    pub(crate) fn begin() -> Keeping {
+        Keeping {
+            before: lists::limit(lists::MAX_KEPT),
+        }
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        lists::limit(self.before);
     }
 }
 
@@ -194,8 +215,8 @@ mod lists {
     /// Blocks of up to so many bytes are kept, in lists by `STEP` bytes.
     const MAX_SIZE: usize = 1024;
     const STEP: usize = 16;
-    /// How many of a size a thread keeps at most: those of a thousand fibers that end together.
-    const MAX_KEPT: u32 = 1024;
+    /// How many of a size a thread that runs fibers keeps at most: those of a thousand fibers that end together.
+    pub(super) const MAX_KEPT: u32 = 1024;
 
     /// In a debug build the allocator gets everything back at once: what uses memory after its end is found by the tools then.
     const KEEPS: bool = !cfg!(debug_assertions);
@@ -207,6 +228,8 @@ mod lists {
         heads: [Cell<*mut u8>; MAX_SIZE / STEP],
         /// How many each list has.
         kept: [Cell<u32>; MAX_SIZE / STEP],
+        /// How many it may have.
+        limit: Cell<u32>,
     }
 
     thread_local! {
@@ -267,6 +290,7 @@ mod lists {
             Lists {
                 heads: [const { Cell::new(ptr::null_mut()) }; MAX_SIZE / STEP],
                 kept: [const { Cell::new(0) }; MAX_SIZE / STEP],
+                limit: Cell::new(0),
             }
         }
 
@@ -294,7 +318,7 @@ mod lists {
         #[inline(always)]
         pub(super) unsafe fn put(&self, block: NonNull<u8>, size: usize) -> bool {
             let (head, kept) = self.list(size);
-            if kept.get() >= MAX_KEPT {
+            if kept.get() >= self.limit.get() {
                 return false;
             }
             // SAFETY: large enough, aligned to `STEP`, and ours.
@@ -312,6 +336,14 @@ mod lists {
             }
         }
 
+        /// Keeps no more than `limit` of each size from now on; gives what it was before.
+        pub(super) fn set_limit(&self, limit: u32) -> u32 {
+            for size in (STEP..=MAX_SIZE).step_by(STEP) {
+                self.free(size, self.list(size).1.get().saturating_sub(limit));
+            }
+            self.limit.replace(limit)
+        }
+
         fn free(&self, size: usize, count: u32) {
             for _ in 0..count {
                 let Some(block) = self.take(size) else { return };
@@ -326,6 +358,12 @@ mod lists {
         }
     }
 
+    /// See [`Lists::set_limit`]; those of this thread.
+    pub(super) fn limit(limit: u32) -> u32 {
+        // A thread that ends has none any more.
+        LISTS.try_with(|lists| lists.set_limit(limit)).unwrap_or(0)
+    }
+
     /// See [`Lists::trim`]; those of this thread.
     pub(super) fn trim() {
         // A thread that ends has none any more.
@@ -334,9 +372,7 @@ mod lists {
 
     impl Drop for Lists {
         fn drop(&mut self) {
-            for size in (STEP..=MAX_SIZE).step_by(STEP) {
-                self.free(size, MAX_KEPT);
-            }
+            self.set_limit(0);
         }
     }
 }
@@ -347,7 +383,7 @@ mod tests {
     use std::sync::Arc;
     use std::thread;
 
-    use super::lists::Lists;
+    use super::lists::{Lists, MAX_KEPT};
     use super::*;
 
     /// Counts how many of them have gone.
@@ -424,6 +460,7 @@ mod tests {
     #[test]
     fn lists_give_what_they_were_given_and_keep_no_more_than_they_may() {
         let lists = Lists::new();
+        assert_eq!(lists.set_limit(MAX_KEPT), 0, "what runs no fibers keeps nothing");
         let layout = |size| Layout::from_size_align(size, 16).unwrap();
         // SAFETY: not of size 0.
         let block = |size| NonNull::new(unsafe { alloc::alloc(layout(size)) }).unwrap();
@@ -445,10 +482,10 @@ mod tests {
         // SAFETY: it was not taken. What the lists have, they free.
         unsafe { alloc::dealloc(refused.as_ptr(), layout(1024)) };
         // Others are not shut out by those, and all go when they are not wanted.
-        assert_eq!((lists.kept(32), lists.kept(1024)), (1, 1024));
+        assert_eq!((lists.kept(32), lists.kept(1024)), (1, MAX_KEPT));
         lists.trim();
-        assert_eq!((lists.kept(32), lists.kept(1024)), (0, 512));
-        (0..10).for_each(|_| lists.trim());
+        assert_eq!((lists.kept(32), lists.kept(1024)), (0, MAX_KEPT / 2));
+        assert_eq!(lists.set_limit(0), MAX_KEPT);
         assert_eq!(lists.kept(1024), 0);
     }
 }

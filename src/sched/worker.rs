@@ -331,12 +331,14 @@ impl Worker {
         // would be unmapped with frames on them.
         let abort = AbortOnUnwind::arm();
         let watch = stack::Watch::begin(Some(overflow::find));
+        let keeping = pool_arc::Keeping::begin();
         let outer = CURRENT.replace(self);
         self.outer.set(outer);
         no_suspend::outside(|| slots::around(&mut || self.run_all()));
         CURRENT.set(outer);
         // From here on this is no worker's thread, or the outer one's: who is woken turns to another one.
         self.end_watches();
+        drop(keeping);
         drop(watch);
         abort.disarm();
     }
