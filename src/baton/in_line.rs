@@ -26,8 +26,9 @@ impl Baton {
     /// Joins a line, and waits until it has been called there, at most until `deadline`, or until the fiber is cancelled, which
     /// is not unwound. True if it was called: [`post_in_line`](Baton::post_in_line) came, and will not come again.
     ///
-    /// Nobody knows this baton before `join`, which is called once, makes it known. `leave` takes the waiter out of the line again, for good, or
-    /// says that it has been called; it is called on some stack of this thread. Neither may block, or panic.
+    /// Nobody knows this baton before `join`, which is called once, makes it known. `leave` takes the waiter out of the line
+    /// again, for good, or says that it has been called; it is called on some stack of this thread. Neither may block, or
+    /// panic, which would end the process.
     pub(crate) fn wait_in_line(
         &self,
         deadline: Option<Instant>,
@@ -88,8 +89,11 @@ impl Baton {
             released: AtomicBool::new(false),
         };
         self.state.store(address_of(&waiter), Ordering::Relaxed);
+        let abort = AbortOnUnwind::arm();
         join();
-        waiter.park_until(deadline, leave)
+        let called = waiter.park_until(deadline, leave);
+        abort.disarm();
+        called
     }
 
     /// Posts to one that was taken out of its line by the caller, as it is nobody else's then. The last that is done with it.

@@ -300,7 +300,11 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         gone: impl FnOnce(&mut Locked<'a, S, T, N>),
     ) -> Waited<'a, S, T, N> {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Waited::TimedOut(self, token);
+            // What goes with `then` may wake others, which is too much for under the lock.
+            let queue = self.queue;
+            drop(self);
+            drop(then);
+            return Waited::TimedOut(queue.lock(), token);
         }
         // Should anything unwind, the token goes after the lock.
         let (token, this) = (token, self);
