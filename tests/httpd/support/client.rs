@@ -3,8 +3,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use super::deadline;
-
 /// One connection to the server.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
@@ -12,11 +10,11 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// No time-outs are set: with one, a read is interrupted by any signal, be it for another thread's setrlimit (musl), or by
+    /// what stops the process for a moment. The server's watchdog ends all waits.
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connect to the server");
-        stream.set_read_timeout(Some(deadline())).unwrap();
-        stream.set_write_timeout(Some(deadline())).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
@@ -105,21 +103,11 @@ impl Client {
         self.received
     }
 
-    /// With a time-out a socket's `read` is interrupted by any signal, be it for another thread's setrlimit (musl).
-    fn read_on(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
-        loop {
-            match self.stream.read(room) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
-    }
-
     /// Reads once; 0 is the end, also if the server ended it with a reset.
     #[track_caller]
     pub(crate) fn receive(&mut self) -> usize {
         let mut room = vec![0; 64 * 1024];
-        match self.read_on(&mut room) {
+        match self.stream.read(&mut room) {
             Ok(count) => {
                 self.received.extend_from_slice(&room[..count]);
                 count
