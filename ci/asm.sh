@@ -5,5 +5,5 @@ set -eu
 cd "$(dirname "$0")/.."
 export KAPOK_SWITCH=asm
 cargo build --features asm --example compare "$@"
-cargo test --features asm --test abort --test baton --test cancel --test compare --test coroutine --test fiber --test overflow \
+ci/suite.sh --features asm --test abort --test baton --test cancel --test compare --test coroutine --test fiber --test overflow \
     --test runtime --test scope --test soundness --test sync --test tcp --test workers "$@"

@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 export KAPOK_BOOT=sigaltstack CARGO_TARGET_DIR=target/boot
-KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1 cargo test "$@"
+KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_REQUIRE_CXX=1 ci/suite.sh "$@"

@@ -61,18 +61,6 @@ export "RUSTDOCFLAGS=-Clink-arg=${link/ / -Clink-arg=}"
 export KAPOK_DEADLINE_FACTOR="${KAPOK_DEADLINE_FACTOR:-5}" CARGO_PROFILE_DEV_DEBUG=0
 [ "$arch" = i686 ] || export CARGO_PROFILE_DEV_OPT_LEVEL="${CARGO_PROFILE_DEV_OPT_LEVEL:-1}"
 
-# Cargo builds; the programs are run by themselves, two at a time. What comes after -- is for each of them.
-of_cargo=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do
-    of_cargo+=("$1")
-    shift
-done
-[ $# -eq 0 ] || shift
-logs=$CARGO_TARGET_DIR/logs list=$CARGO_TARGET_DIR/programs
-mkdir -p "$CARGO_TARGET_DIR"
-cargo test --no-run --message-format=json-render-diagnostics --target "$target" "${of_cargo[@]}" >"$list.json"
-sed -n '/"profile":{[^}]*"test":true/s/.*"executable":"\([^"]*\)".*/\1/p' "$list.json" >"$list"
-echo "$target: $(wc -l <"$list") test programs, built in $SECONDS s"
 # The slowest takes half a minute on a machine that has nothing else to do.
 export KAPOK_EMULATED='' KAPOK_PROGRAM_LIMIT="${KAPOK_PROGRAM_LIMIT:-300}"
 [ -z "$qemu" ] || KAPOK_EMULATED=1
@@ -93,7 +81,7 @@ emulated() { # command...
     ' emulated "$@"
 }
 status=0
-emulated ci/programs.sh "$logs" "$@" <"$list" || status=1
+emulated ci/suite.sh --target "$target" "$@" || status=1
 # Where nothing is chosen, the examples in the documentation belong to it.
-[ ${#of_cargo[@]} -gt 0 ] || emulated cargo test --doc --target "$target" -- "$@" || status=1
+[ "${1:---}" != -- ] || emulated cargo test --doc --target "$target" "$@" || status=1
 exit $status

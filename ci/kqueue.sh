@@ -14,7 +14,7 @@ export RUSTFLAGS="--cfg kapok_kqueue_model"
 cargo clippy --all-targets -- -D warnings
 for engine in setjmp ucontext; do
     echo "switch $engine:"
-    KAPOK_SWITCH=$engine cargo test "$@"
+    KAPOK_SWITCH=$engine ci/suite.sh "$@"
 done
 KAPOK_KQUEUE_CHANGES=immediate cargo test --test echo --test httpd "$@"
 for changes in batched immediate; do

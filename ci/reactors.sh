@@ -8,6 +8,6 @@ export KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_
 for reactor in io_uring poll; do
     for engine in setjmp ucontext; do
         echo "reactor $reactor, switch $engine:"
-        KAPOK_REACTOR=$reactor KAPOK_SWITCH=$engine cargo test "$@"
+        KAPOK_REACTOR=$reactor KAPOK_SWITCH=$engine ci/suite.sh "$@"
     done
 done

@@ -4,6 +4,6 @@ set -eu
 cd "$(dirname "$0")/.."
 shellcheck .ci/run ci/*.sh
 for script in ci/*.sh; do
-    case $script in ci/repeat.sh | ci/peers.sh | ci/million.sh | ci/programs.sh | ci/link.sh | ci/unpack.sh) continue ;; esac
+    case $script in ci/repeat.sh | ci/peers.sh | ci/million.sh | ci/programs.sh | ci/suite.sh | ci/link.sh | ci/unpack.sh) continue ;; esac
     grep -q "$script" .ci/run || { echo "$script is not called by .ci/run"; exit 1; }
 done

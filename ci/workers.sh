@@ -9,7 +9,7 @@ export KAPOK_REQUIRE_REACTORS=io_uring,epoll,poll KAPOK_REQUIRE_CLIENTS=1 KAPOK_
 for run in "1 epoll" "4 io_uring"; do
     workers=${run% *} reactor=${run#* }
     echo "workers $workers, reactor $reactor:"
-    KAPOK_WORKERS=$workers KAPOK_REACTOR=$reactor cargo test "$@"
+    KAPOK_WORKERS=$workers KAPOK_REACTOR=$reactor ci/suite.sh "$@"
 done
 for reactor in epoll io_uring poll epoll io_uring; do
     KAPOK_REACTOR=$reactor KAPOK_ROUNDS=500000 cargo test -q --release --test workers ping_pong_between -- --nocapture
