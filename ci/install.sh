@@ -18,6 +18,7 @@ need qemu-aarch64 qemu-user
 need wrk wrk
 need ab apache2-utils
 need redis-cli redis-tools
+need redis-server redis-server
 need openssl openssl
 [ -e /usr/include/boost/context/fiber.hpp ] || missing="$missing libboost-context-dev"
 # bindgen finds libclang where llvm-config or the usual directories have it.
@@ -25,6 +26,7 @@ ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || missing="$missing libcla
 if [ -n "$missing" ]; then
     echo "installing:$missing"
     apt-get update -qq
+    # A runlevel in which no server that is installed is started: redis-server is for the tests to start.
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi
