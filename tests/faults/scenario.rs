@@ -384,30 +384,36 @@ fn blocking_work() -> io::Result<()> {
     Ok(())
 }
 
+/// Posts when it is dropped: also with the closure of a fiber, or of a thread, that cannot start.
+struct Posts(Arc<Baton>);
+
+impl Drop for Posts {
+    fn drop(&mut self) {
+        self.0.post();
+    }
+}
+
 /// Sockets in the hands of a thread, which waits by itself.
 fn from_a_thread() -> io::Result<()> {
     let (stream, mut peer) = pair()?;
     let waited = Arc::new(Baton::new());
-    let reading = {
-        let waited = Arc::clone(&waited);
-        spawn(move || {
-            blocking(|| {
-                stream.set_read_timeout(Some(Duration::from_millis(1)))?;
-                let nothing = (&stream).read(&mut [0; 8]);
-                waited.post();
-                match nothing {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                    Ok(count) => check("threads", false, || format!("{count} bytes came from nobody")),
-                }
-                stream.set_read_timeout(None)?;
-                let mut bytes = [0; 5];
-                (&stream).read_exact(&mut bytes).map(|()| bytes)
-            })
+    let done_waiting = Posts(Arc::clone(&waited));
+    let reading = spawn(move || {
+        blocking(move || {
+            stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+            let nothing = (&stream).read(&mut [0; 8]);
+            drop(done_waiting);
+            match nothing {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+                Ok(count) => check("threads", false, || format!("{count} bytes came from nobody")),
+            }
+            stream.set_read_timeout(None)?;
+            let mut bytes = [0; 5];
+            (&stream).read_exact(&mut bytes).map(|()| bytes)
         })
-    };
-    // A fiber that cannot start does not wait either.
-    waited.wait_timeout(Duration::from_millis(500));
+    });
+    waited.wait();
     let written = peer.write_all(b"hello");
     drop(peer);
     let read = join(reading)?;
