@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ::kapok::Engine;
 
 use crate::contexts::{asm, ucontext};
-use crate::work::{Figure, Measure, Sleeping, resident_bytes, timed};
+use crate::work::{Figure, Measure, Sleeping, one_sleep, processor_seconds, resident_bytes, timed};
 
 pub(crate) fn measure(peer: &str, work: &str) -> Option<Measure> {
     match peer {
@@ -45,6 +45,22 @@ macro_rules! works {
                         .into_iter()
                         .for_each(|handle| handle.join().expect("no panic"));
                     sleeping.end(n, memory)
+                })
+            }
+            fn asleep_again(n: u32) -> Figure {
+                on(move || {
+                    let sleeping = Sleeping::begin(n);
+                    let times = [sleeping.until, sleeping.again(n)];
+                    let sleeps = move || times.map(|until| $sleep(Sleeping::left(until)));
+                    let handles: Vec<_> = (0..n).map(|_| $spawn(sleeps)).collect();
+                    $sleep(Sleeping::left(sleeping.look()));
+                    let processor = processor_seconds();
+                    $sleep(Sleeping::left(times[1] - Sleeping::BEFORE));
+                    let figure = one_sleep(n, processor);
+                    for handle in handles {
+                        handle.join().expect("no panic");
+                    }
+                    figure
                 })
             }
             Some(match work {
@@ -111,6 +127,7 @@ macro_rules! works {
                     })
                 },
                 "sleep-100000" | "sleep-1000000" => asleep,
+                "sleep-again-1000000" => asleep_again,
                 _ => return None,
             })
         }

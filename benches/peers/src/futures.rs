@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::work::{Figure, Measure, Sleeping, resident_bytes};
+use crate::work::{Figure, Measure, Sleeping, one_sleep, processor_seconds, resident_bytes};
 
 pub(crate) fn measure(peer: &str, work: &str) -> Option<Measure> {
     match peer {
@@ -39,6 +39,7 @@ fn works<R: Runtime>(work: &str) -> Option<Measure> {
         "channel" => return R::CHANNEL,
         "mutex" => return R::MUTEX,
         "sleep-100000" | "sleep-1000000" => |n| R::block_on(asleep::<R>(n)),
+        "sleep-again-1000000" => |n| R::block_on(asleep_again::<R>(n)),
         _ => return None,
     })
 }
@@ -100,6 +101,28 @@ async fn asleep<R: Runtime>(n: u32) -> Figure {
         handle.await;
     }
     sleeping.end(n, memory)
+}
+
+async fn asleep_again<R: Runtime>(n: u32) -> Figure {
+    let sleeping = Sleeping::begin(n);
+    let times = [sleeping.until, sleeping.again(n)];
+    let spawn = |_| {
+        R::spawn(async move {
+            for until in times {
+                R::sleep(Sleeping::left(until)).await;
+            }
+            0
+        })
+    };
+    let handles: Vec<_> = (0..n).map(spawn).collect();
+    R::sleep(Sleeping::left(sleeping.look())).await;
+    let processor = processor_seconds();
+    R::sleep(Sleeping::left(times[1] - Sleeping::BEFORE)).await;
+    let figure = one_sleep(n, processor);
+    for handle in handles {
+        handle.await;
+    }
+    figure
 }
 
 /// `$channel` makes one of any length whose `send` does not wait; `$mutex` has an async `lock`.

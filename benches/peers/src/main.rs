@@ -8,7 +8,10 @@
 //!
 //! `-- --help` lists the options, `-- --test` runs one short round of all.
 
-#[allow(dead_code, reason = "shared with `cargo bench --bench servers`, which uses more of it")]
+#[allow(
+    dead_code,
+    reason = "shared with `cargo bench --bench servers`, which uses more of it"
+)]
 #[path = "../../servers/process.rs"]
 mod process;
 #[path = "../../servers/spread.rs"]

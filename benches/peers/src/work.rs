@@ -38,6 +38,11 @@ pub(crate) const WORKS: &[Work] = &[
         "tasks that sleep, all at once, processor time for each",
         1_000_000,
     ),
+    work(
+        "sleep-again-1000000",
+        "from one sleep to the next of tasks that all sleep, processor time for each",
+        1_000_000,
+    ),
 ];
 
 const fn work(name: &'static str, what: &'static str, count: u32) -> Work {
@@ -197,9 +202,17 @@ impl Sleeping {
         }
     }
 
-    /// When to look how much memory they take: just before they wake.
+    /// How long before they wake they are looked at.
+    pub(crate) const BEFORE: Duration = Duration::from_millis(200);
+
+    /// When to look what they take: just before they wake.
     pub(crate) fn look(&self) -> Instant {
-        self.until - Duration::from_millis(200)
+        self.until - Sleeping::BEFORE
+    }
+
+    /// When they wake that sleep once more.
+    pub(crate) fn again(&self, n: u32) -> Instant {
+        self.until + Duration::from_millis(500) + Duration::from_micros(2) * n
     }
 
     pub(crate) fn left(until: Instant) -> Duration {
@@ -216,6 +229,14 @@ impl Sleeping {
     }
 }
 
+/// What one sleep has cost: `processor` is what [`processor_seconds`] said while all slept the time before.
+pub(crate) fn one_sleep(n: u32, processor: f64) -> Figure {
+    Figure {
+        time: (processor_seconds() - processor) * 1e9 / f64::from(n),
+        memory: None,
+    }
+}
+
 pub(crate) fn resident_bytes() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux has it");
     let pages: f64 = statm
@@ -227,7 +248,7 @@ pub(crate) fn resident_bytes() -> f64 {
 }
 
 /// Of all threads of the process, in user code and in the kernel.
-fn processor_seconds() -> f64 {
+pub(crate) fn processor_seconds() -> f64 {
     // SAFETY: all zeroes are a valid timespec.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     // SAFETY: it writes to a timespec.
