@@ -3,14 +3,22 @@
 use crate::connections::Seat;
 use crate::files::{self, Found};
 use crate::reply::{self, Manner, Persistence, Refusal, Sent, Status};
-use crate::request::{self, Method, Request};
+use crate::request::{Method, Request, Slots};
+use crate::room::NEAR;
 use crate::target::Target;
 use crate::wire::{End, Wire};
 use crate::{Server, body};
 
 /// Talks to one client for as long as it has requests.
 pub(crate) fn converse(seat: &Seat) {
-    let mut wire = Wire::new(&seat.peer, seat.server.limits);
+    // Room for input, in the page of the stack that the frames of what follows are in: a connection that waits needs no other
+    // memory. Not among them, since a frame is fetched into the cache as a whole before its fiber goes on.
+    talk(seat, &mut [0; NEAR]);
+}
+
+#[inline(never)]
+fn talk(seat: &Seat, near: &mut [u8; NEAR]) {
+    let mut wire = Wire::new(&seat.peer, seat.server.limits, near);
     let mut head = Vec::new();
     let end = if seat.is_spare {
         End::Refused(Refusal {
@@ -51,7 +59,7 @@ fn exchange(seat: &Seat, wire: &mut Wire<'_>, head: &mut Vec<u8>) -> Result<Pers
 /// What follows a head. Apart: the fiber waits for the head, and its frames are to take one page of the stack then.
 #[inline(never)]
 fn respond(seat: &Seat, wire: &mut Wire<'_>, head: &[u8]) -> Result<Persistence, End> {
-    let mut slots = request::slots();
+    let mut slots = Slots::new();
     let request = Request::parse(head, &mut slots)?;
     body::discard(wire, &request, seat.server.limits)?;
 

@@ -22,7 +22,9 @@ mod options;
 mod range;
 mod reply;
 mod request;
+mod room;
 mod shutdown;
+mod spare;
 mod target;
 mod wire;
 

@@ -9,11 +9,22 @@ use crate::reply::{Refusal, Status};
 /// Header fields a request may have.
 const MAX_FIELDS: usize = 64;
 
-/// Room for the header fields of one request.
-pub(crate) type Slots<'h> = [MaybeUninit<Header<'h>>; MAX_FIELDS];
+/// And those that most have.
+const FEW: usize = 16;
 
-pub(crate) fn slots<'h>() -> Slots<'h> {
-    [const { MaybeUninit::uninit() }; MAX_FIELDS]
+/// Room for the header fields of one request: for a few in place, where room for all would take another page of the stack.
+pub(crate) struct Slots<'h> {
+    few: [MaybeUninit<Header<'h>>; FEW],
+    many: Vec<MaybeUninit<Header<'h>>>,
+}
+
+impl Slots<'_> {
+    pub(crate) fn new() -> Self {
+        Self {
+            few: [const { MaybeUninit::uninit() }; FEW],
+            many: Vec::new(),
+        }
+    }
 }
 
 /// The methods that make a difference.
@@ -49,7 +60,13 @@ impl<'h> Request<'h> {
     /// Understands a whole head, or says what is wrong with it. After a refusal the connection has to be closed.
     pub(crate) fn parse(head: &'h [u8], slots: &'h mut Slots<'h>) -> Result<Self, Refusal> {
         let mut parsed = httparse::Request::new(&mut []);
-        match parsed.parse_with_uninit_headers(head, slots) {
+        let mut result = parsed.parse_with_uninit_headers(head, &mut slots.few);
+        if result == Err(httparse::Error::TooManyHeaders) {
+            slots.many.resize_with(MAX_FIELDS, MaybeUninit::uninit);
+            parsed = httparse::Request::new(&mut []);
+            result = parsed.parse_with_uninit_headers(head, &mut slots.many);
+        }
+        match result {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             Ok(_) => return Err(bad("the request head is malformed")),
             Err(error) => return Err(explain(error, head)),

@@ -1,6 +1,7 @@
 //! The bytes of one connection: buffered, limited in size, and limited in time.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::Shutdown;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -10,17 +11,13 @@ use crate::connections::Peer;
 use crate::head_scan::HeadScan;
 use crate::options::Limits;
 use crate::reply::{Refusal, Status};
+use crate::room::{NEAR, Room};
+use crate::spare;
 
 /// Longest line of a chunked body.
 const LINE_MAX: usize = 8 * 1024;
-/// What a waiting connection keeps of its buffers.
-const SMALL: usize = 4 * 1024;
-/// Room for input to begin with: what a request without cookies takes.
-const FIRST: usize = 1024;
 /// How long a connection may wait before it gives back what it does not need for waiting.
 const REST: Duration = Duration::from_secs(1);
-/// Room for input while it rests: the beginning of the next request.
-const TINY: usize = 64;
 /// How much of pipelined answers may pile up before it is written.
 const OUTPUT_ENOUGH: usize = 64 * 1024;
 /// How long to listen to a client that has been told good-bye.
@@ -52,13 +49,14 @@ impl From<Refusal> for End {
 
 /// One connection's two directions.
 ///
-/// It holds one rule of its own: what is in `output` is written before anyone waits for the client. So answers to
-/// pipelined requests leave together, and a lone request costs one `read` and one `write`.
+/// It holds two rules of its own. What is in `output` is written before anyone waits for the client: so answers to pipelined
+/// requests leave together, and a lone request costs one `read` and one `write`. And who waits for a request has no memory but
+/// its stack.
 pub(crate) struct Wire<'c> {
     peer: &'c Peer,
     limits: Limits,
-    /// Room for input; `unread` says which part of it holds any.
-    input: Vec<u8>,
+    /// `unread` says which part of it holds any.
+    input: Room<'c>,
     unread: Range<usize>,
     /// What the socket's time-out for reading is; zero is none.
     read_timeout: Duration,
@@ -69,7 +67,7 @@ pub(crate) struct Wire<'c> {
 }
 
 impl<'c> Wire<'c> {
-    pub(crate) fn new(peer: &'c Peer, limits: Limits) -> Self {
+    pub(crate) fn new(peer: &'c Peer, limits: Limits, near: &'c mut [u8; NEAR]) -> Self {
         // Answers leave in as few writes as there can be: nothing is gained by the kernel holding one back. These calls
         // fail only for a connection that is gone, which the first read tells as well.
         let _gone = peer.stream.set_nodelay(true);
@@ -77,7 +75,7 @@ impl<'c> Wire<'c> {
         Self {
             peer,
             limits,
-            input: Vec::new(),
+            input: Room::new(near),
             unread: 0..0,
             read_timeout: Duration::ZERO,
             more_is_waiting: false,
@@ -88,13 +86,14 @@ impl<'c> Wire<'c> {
     /// Moves the next request's head into `head`, blank line included; waits for it if need be.
     pub(crate) fn read_head(&mut self, head: &mut Vec<u8>) -> Result<(), End> {
         head.clear();
-        head.shrink_to(SMALL);
         let mut scan = HeadScan::default();
         let mut deadline = None;
         let mut blank_line_skipped = false;
         loop {
             if self.unread.is_empty() {
+                spare::give_back(mem::take(head));
                 self.wait_for_a_request()?;
+                *head = spare::take();
             }
             // Old clients end a request body with one CRLF too many.
             if !blank_line_skipped && self.unread().starts_with(b"\r\n") {
@@ -105,7 +104,7 @@ impl<'c> Wire<'c> {
             }
             if let Some(length) = scan.find_end(self.unread())? {
                 let start = self.unread.start;
-                head.extend_from_slice(&self.input[start..start + length]);
+                head.extend_from_slice(&self.input.bytes()[start..start + length]);
                 self.consume(length);
                 return Ok(());
             }
@@ -148,7 +147,7 @@ impl<'c> Wire<'c> {
         };
         let start = self.unread.start;
         self.consume(length + 1);
-        match self.input[start..start + length].strip_suffix(b"\r") {
+        match self.input.bytes()[start..start + length].strip_suffix(b"\r") {
             Some(line) if !line.contains(&b'\r') => Ok(line),
             _ => Err(bad_line.into()),
         }
@@ -196,13 +195,11 @@ impl<'c> Wire<'c> {
         }
     }
 
-    /// Waits with small buffers for the first bytes of a request; the one wait that a stopping server may end.
+    /// Waits without buffers for the first bytes of a request; the one wait that a stopping server may end.
     fn wait_for_a_request(&mut self) -> Result<(), End> {
         self.flush()?;
-        self.output.shrink_to(SMALL);
-        if self.input.len() > SMALL {
-            self.input = Vec::new();
-        }
+        spare::give_back(mem::take(&mut self.output));
+        self.input.shrink();
         self.peer.idle.store(true, Ordering::Relaxed);
         let arrived = match self.fill(self.limits.idle.min(REST)) {
             Err(End::Broken(error)) if is_timeout(&error) && self.limits.idle > REST => {
@@ -211,6 +208,7 @@ impl<'c> Wire<'c> {
             other => other,
         };
         self.peer.idle.store(false, Ordering::Relaxed);
+        self.output = spare::take();
         match arrived {
             Err(End::Broken(error)) if is_timeout(&error) => Err(End::Left),
             other => other,
@@ -221,8 +219,6 @@ impl<'c> Wire<'c> {
     #[cold]
     #[inline(never)]
     fn rest(&mut self, timeout: Duration) -> Result<(), End> {
-        self.input = vec![0; TINY];
-        self.output = Vec::new();
         kapok::stack::shrink();
         self.fill(timeout)
     }
@@ -246,17 +242,17 @@ impl<'c> Wire<'c> {
     fn fill(&mut self, timeout: Duration) -> Result<(), End> {
         self.flush()?;
         if self.unread.start > 0 {
-            self.input.copy_within(self.unread.clone(), 0);
+            self.input.bytes_mut().copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
         }
-        if self.unread.end == self.input.len() {
-            self.input.resize((self.input.len() * 2).max(FIRST), 0);
+        if self.unread.end == self.input.bytes().len() {
+            self.input.grow();
         }
         if self.read_timeout != timeout {
             self.peer.stream.set_read_timeout(Some(timeout))?;
             self.read_timeout = timeout;
         }
-        let room = &mut self.input[self.unread.end..];
+        let room = &mut self.input.bytes_mut()[self.unread.end..];
         let count = loop {
             match (&self.peer.stream).read(room) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -269,7 +265,7 @@ impl<'c> Wire<'c> {
     }
 
     fn unread(&self) -> &[u8] {
-        &self.input[self.unread.clone()]
+        &self.input.bytes()[self.unread.clone()]
     }
 
     fn consume(&mut self, count: usize) {
