@@ -51,6 +51,7 @@ const WORKS: &[(&str, Work)] = &[
     ("Baton, there and back", baton),
     ("sleep set up and fired, 1000 fibers", sleeps),
     ("Baton, there and back, 2 workers", baton_across),
+    ("Baton, there and back, with a thread", baton_with_thread),
     ("std's park, there and back, 2 threads", threads_across),
     ("thread_local, get and set", |engine, n| {
         count_up(engine, n, || ON_THREAD.set(ON_THREAD.get() + 1))
@@ -352,6 +353,29 @@ fn baton_across(engine: Engine, n: u32) -> f64 {
     };
     let runtime = Builder::new().switch(engine).workers(2).build();
     runtime.expect("the runtime starts").run(run)
+}
+
+/// A fiber and a plain thread that take turns, both asleep in between.
+fn baton_with_thread(engine: Engine, n: u32) -> f64 {
+    let n = n / 30;
+    let batons = Arc::new([Baton::new(), Baton::new()]);
+    let theirs = Arc::clone(&batons);
+    let other = thread::spawn(move || {
+        for _ in 0..n {
+            theirs[0].wait();
+            theirs[0].reset();
+            theirs[1].post();
+        }
+    });
+    let ns = in_runtime(engine, || {
+        each(n, || {
+            batons[0].post();
+            batons[1].wait();
+            batons[1].reset();
+        })
+    });
+    other.join().expect("no panic");
+    ns
 }
 
 /// The same for threads, with what the standard library has: what the kernel takes for it.
