@@ -11,6 +11,7 @@ const HERE: &[(&str, &[&str], &str)] = &[
     ("kapok_plain_epoll", &["KAPOK_REACTOR=epoll"], "kapok"),
     ("kapok_plain_io_uring", &["KAPOK_REACTOR=io_uring"], "kapok"),
     ("monoio", &[], "monoio"),
+    ("monoio_epoll", &[], "monoio-epoll"),
     ("tokio", &[], "tokio"),
     ("hyper:http", &[], "hyper"),
     ("may", &[], "may"),

@@ -41,6 +41,7 @@ fn serve(peer: &str, mode: Mode) -> io::Result<()> {
         "tokio" => on_tokio::serve(mode),
         "hyper" if mode == Mode::Http => on_hyper::serve(),
         "monoio" => on_monoio::serve(mode),
+        "monoio-epoll" => on_monoio::serve_on_epoll(mode),
         "may" => on_may::serve(mode),
         "smol" => on_smol::serve(mode),
         _ => Err(io::Error::other(format!("there is no {peer} for this"))),

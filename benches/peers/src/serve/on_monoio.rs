@@ -1,11 +1,11 @@
-//! monoio on `io_uring`. Buffers travel into the operations and back, so it has a loop of its own.
+//! monoio on `io_uring`, or on epoll by its driver for older systems. Buffers travel into the operations and back, so it has a loop of its own.
 
 use std::io;
 
 use monoio::buf::{IoBufMut, SliceMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
-use monoio::{IoUringDriver, RuntimeBuilder};
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use crate::conversation::{self, Mode};
 
@@ -13,19 +13,26 @@ const PIECE: usize = 4096;
 
 pub(crate) fn serve(mode: Mode) -> io::Result<()> {
     let mut runtime = RuntimeBuilder::<IoUringDriver>::new().with_entries(4096).build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(crate::listen_nonblocking()?)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(mode == Mode::Http)?;
-            monoio::spawn(async move {
-                match mode {
-                    Mode::Echo => echo(stream).await,
-                    Mode::Http => http(stream).await,
-                }
-            });
-        }
-    })
+    runtime.block_on(accept(mode))
+}
+
+pub(crate) fn serve_on_epoll(mode: Mode) -> io::Result<()> {
+    let mut runtime = RuntimeBuilder::<LegacyDriver>::new().build()?;
+    runtime.block_on(accept(mode))
+}
+
+async fn accept(mode: Mode) -> io::Result<()> {
+    let listener = TcpListener::from_std(crate::listen_nonblocking()?)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(mode == Mode::Http)?;
+        monoio::spawn(async move {
+            match mode {
+                Mode::Echo => echo(stream).await,
+                Mode::Http => http(stream).await,
+            }
+        });
+    }
 }
 
 async fn echo(mut stream: TcpStream) -> io::Result<()> {
