@@ -105,6 +105,12 @@ impl Baton {
         debug_assert!(posted, "a wait without a deadline ends with a post");
     }
 
+    /// As [`wait`](Baton::wait), where a fiber posts it when it ends.
+    pub(crate) fn wait_for_an_end(&self) {
+        let posted = self.wait_until_as(None, Cancelling::Unwinds, true);
+        debug_assert!(posted, "a wait without a deadline ends with a post");
+    }
+
     /// As [`wait`](Baton::wait), also in a fiber that is cancelled: for what has to be over before a frame may go.
     pub(crate) fn wait_to_the_end(&self) {
         let posted = self.wait_until(None, Cancelling::Waits);
@@ -191,6 +197,10 @@ impl Baton {
     }
 
     fn wait_until(&self, deadline: Option<Instant>, cancelling: Cancelling) -> bool {
+        self.wait_until_as(deadline, cancelling, false)
+    }
+
+    fn wait_until_as(&self, deadline: Option<Instant>, cancelling: Cancelling, for_an_end: bool) -> bool {
         match self.state.load(Ordering::Acquire) {
             POSTED => {
                 if cancelling == Cancelling::Unwinds {
@@ -202,7 +212,7 @@ impl Baton {
             _ => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
         }
         let result = Worker::with_fiber(|here| match here {
-            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancelling),
+            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancelling, for_an_end),
             None => self.wait_in_thread(deadline),
         });
         match result {
@@ -218,6 +228,7 @@ impl Baton {
         fiber: FiberRef,
         deadline: Option<Instant>,
         cancelling: Cancelling,
+        for_an_end: bool,
     ) -> Ended {
         // Without unwinding there is no way out of here but the post.
         let cancellable = cancelling != Cancelling::Waits && UNWINDS;
@@ -244,8 +255,10 @@ impl Baton {
             };
             // From here on it may be woken, which puts it into the run queue, of this worker, and so is no matter before it
             // has been suspended.
-            if ended.is_none() {
-                worker.suspend(fiber);
+            match ended {
+                None if for_an_end => worker.suspend_for_an_end(fiber),
+                None => worker.suspend(fiber),
+                Some(_) => {}
             }
         });
         if self.state.load(Ordering::Relaxed) == address_of(&waiter) {

@@ -45,13 +45,22 @@ impl Worker {
         if slots::any() {
             return self.suspend_with_slots(fiber);
         }
-        self.leave(&fiber.block().context, None);
+        self.leave(&fiber.block().context);
+    }
+
+    /// As [`suspend`](Worker::suspend), for one that waits for what a fiber does last.
+    #[inline(always)]
+    pub(crate) fn suspend_for_an_end(&self, fiber: FiberRef) {
+        if slots::any() {
+            return self.suspend_with_slots(fiber);
+        }
+        self.leave_for_an_end(&fiber.block().context);
     }
 
     #[cold]
     #[inline(never)]
     fn suspend_with_slots(&self, fiber: FiberRef) {
-        slots::around(&mut || self.leave(&fiber.block().context, None));
+        slots::around(&mut || self.leave(&fiber.block().context));
     }
 
     /// Suspends the running fiber until `deadline` has passed; `None` is never. It ends early when the fiber is cancelled.
