@@ -31,6 +31,7 @@ mod in_line;
 mod posted;
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -38,7 +39,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::sched::{self, Cut, FiberRef, Inbox, UNWINDS, WakeUp, Worker};
-use crate::sys;
+use crate::{no_suspend, sys};
 pub use posted::Posted;
 pub(crate) use posted::Registration;
 
@@ -235,8 +236,8 @@ impl Baton {
         if cancelling == Cancelling::Unwinds {
             worker.checkpoint(fiber);
         }
-        let (wake_up, inbox) = worker.wake_up(fiber);
-        let waiter = Waiter::Fiber { wake_up, inbox };
+        no_suspend::check();
+        let waiter = Waiter::of_fiber(worker, fiber);
         let mut ended = None;
         // Runs while this fiber is suspended, or about to be: at the deadline, or when the fiber is cancelled. The latter may
         // also happen on the way to the next fiber, where a closure may be dropped that cannot start.
@@ -316,6 +317,13 @@ impl Baton {
 }
 
 impl Waiter {
+    /// The running fiber's. It owns nothing, and to find that out takes longer than to forget it.
+    #[inline(always)]
+    fn of_fiber(worker: &Worker, fiber: FiberRef) -> ManuallyDrop<Waiter> {
+        let (wake_up, inbox) = worker.wake_up(fiber);
+        ManuallyDrop::new(Waiter::Fiber { wake_up, inbox })
+    }
+
     /// Parks the thread, whose waiter this is, until it is let go, which is true, or it is `deadline`, and `leave` says that nobody
     /// has taken it yet.
     fn park_until(&self, mut deadline: Option<Instant>, leave: impl Fn() -> bool) -> bool {
@@ -373,6 +381,7 @@ enum Ended {
 
 /// # Safety
 /// `waiter` was registered and has been taken out by the caller, who wakes it once.
+#[inline]
 unsafe fn wake(waiter: *const Waiter) {
     // SAFETY: it lives until it is woken, by the invariant of `WakeUp` or until its flag is set.
     match unsafe { &*waiter } {
