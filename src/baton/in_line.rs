@@ -23,40 +23,28 @@ use crate::sched::{AbortOnUnwind, Cut, FiberRef, UNWINDS, Worker};
 use crate::sys;
 
 impl Baton {
-    /// Joins a line, and waits until it has been called there, at most until `deadline`, or until the fiber is cancelled, which
-    /// is not unwound. True if it was called: [`post_in_line`](Baton::post_in_line) came, and will not come again.
+    /// Has the running fiber join a line, and wait until it has been called there, at most until `deadline`, or until it is
+    /// cancelled, which is not unwound. True if it was called: [`post_in_line`](Baton::post_in_line) came, and will not come
+    /// again. The caller has seen that it may be suspended.
     ///
-    /// Nobody knows this baton before `join`, which is called once, makes it known. `leave` takes the waiter out of the line
-    /// again, for good, or says that it has been called; it is called on some stack of this thread. Neither may block, or
-    /// panic, which would end the process.
-    pub(crate) fn wait_in_line(
-        &self,
-        deadline: Option<Instant>,
-        join: &mut impl FnMut(),
-        leave: &impl Fn() -> bool,
-    ) -> bool {
-        debug_assert_eq!(self.state.load(Ordering::Relaxed), EMPTY, "nobody knows it");
-        Worker::with_fiber(|here| match here {
-            Some((worker, fiber)) => self.wait_in_line_in_fiber(worker, fiber, deadline, join, leave),
-            None => self.wait_in_line_in_thread(deadline, join, leave),
-        })
-    }
-
+    /// Nobody knows this baton before `join` makes it known. `leave` takes the waiter out of the line again, for good, or says
+    /// that it has been called; it is called on some stack of this thread. Neither may block, or panic, which would end the
+    /// process.
     #[inline(always)]
-    fn wait_in_line_in_fiber(
+    pub(crate) fn wait_in_line(
         &self,
         worker: &Worker,
         fiber: FiberRef,
         deadline: Option<Instant>,
-        join: &mut impl FnMut(),
-        leave: &impl Fn() -> bool,
+        join: impl FnOnce(),
+        leave: impl Fn() -> bool,
     ) -> bool {
-        let (wake_up, inbox) = worker.wake_up(fiber);
-        let waiter = Waiter::Fiber { wake_up, inbox };
+        debug_assert_eq!(self.state.load(Ordering::Relaxed), EMPTY, "nobody knows it");
+        let waiter = Waiter::of_fiber(worker, fiber);
         // Whoever calls sees it by the lock of the line.
         self.state.store(address_of(&waiter), Ordering::Relaxed);
         // As in an ordinary wait: this may run before the fiber has been suspended.
-        let give_up = |why| {
+        let give_up = move |why| {
             let is_out = (UNWINDS || why == Cut::Deadline) && leave();
             if is_out {
                 worker.ready(fiber);
@@ -77,13 +65,15 @@ impl Baton {
         cut.is_none()
     }
 
+    /// As [`wait_in_line`](Baton::wait_in_line), by the thread that calls. `join` is called once.
     #[cold]
-    fn wait_in_line_in_thread(
+    pub(crate) fn wait_in_line_in_thread(
         &self,
         deadline: Option<Instant>,
-        join: &mut impl FnMut(),
-        leave: &impl Fn() -> bool,
+        join: &mut dyn FnMut(),
+        leave: &dyn Fn() -> bool,
     ) -> bool {
+        debug_assert_eq!(self.state.load(Ordering::Relaxed), EMPTY, "nobody knows it");
         let waiter = Waiter::Thread {
             thread: thread::current(),
             released: AtomicBool::new(false),
@@ -97,6 +87,7 @@ impl Baton {
     }
 
     /// Posts to one that was taken out of its line by the caller, as it is nobody else's then. The last that is done with it.
+    #[inline]
     pub(crate) fn post_in_line(&self) {
         let waiter = self.state.load(Ordering::Acquire);
         if waiter <= POSTED {

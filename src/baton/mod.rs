@@ -31,6 +31,7 @@ mod in_line;
 mod posted;
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Waker;
@@ -38,7 +39,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::sched::{self, Cut, FiberRef, Inbox, UNWINDS, WakeUp, Worker};
-use crate::sys;
+use crate::{no_suspend, sys};
 pub use posted::Posted;
 pub(crate) use posted::Registration;
 
@@ -102,6 +103,12 @@ impl Baton {
     /// If somebody else is waiting on this baton.
     pub fn wait(&self) {
         let posted = self.wait_until(None, Cancelling::Unwinds);
+        debug_assert!(posted, "a wait without a deadline ends with a post");
+    }
+
+    /// As [`wait`](Baton::wait), where a fiber posts it when it ends.
+    pub(crate) fn wait_for_an_end(&self) {
+        let posted = self.wait_until_as(None, Cancelling::Unwinds, true);
         debug_assert!(posted, "a wait without a deadline ends with a post");
     }
 
@@ -191,6 +198,10 @@ impl Baton {
     }
 
     fn wait_until(&self, deadline: Option<Instant>, cancelling: Cancelling) -> bool {
+        self.wait_until_as(deadline, cancelling, false)
+    }
+
+    fn wait_until_as(&self, deadline: Option<Instant>, cancelling: Cancelling, for_an_end: bool) -> bool {
         match self.state.load(Ordering::Acquire) {
             POSTED => {
                 if cancelling == Cancelling::Unwinds {
@@ -202,7 +213,7 @@ impl Baton {
             _ => panic!("Baton::wait: somebody else is waiting on it; a baton has one waiter"),
         }
         let result = Worker::with_fiber(|here| match here {
-            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancelling),
+            Some((worker, fiber)) => self.wait_in_fiber(worker, fiber, deadline, cancelling, for_an_end),
             None => self.wait_in_thread(deadline),
         });
         match result {
@@ -218,14 +229,15 @@ impl Baton {
         fiber: FiberRef,
         deadline: Option<Instant>,
         cancelling: Cancelling,
+        for_an_end: bool,
     ) -> Ended {
         // Without unwinding there is no way out of here but the post.
         let cancellable = cancelling != Cancelling::Waits && UNWINDS;
         if cancelling == Cancelling::Unwinds {
             worker.checkpoint(fiber);
         }
-        let (wake_up, inbox) = worker.wake_up(fiber);
-        let waiter = Waiter::Fiber { wake_up, inbox };
+        no_suspend::check();
+        let waiter = Waiter::of_fiber(worker, fiber);
         let mut ended = None;
         // Runs while this fiber is suspended, or about to be: at the deadline, or when the fiber is cancelled. The latter may
         // also happen on the way to the next fiber, where a closure may be dropped that cannot start.
@@ -244,8 +256,10 @@ impl Baton {
             };
             // From here on it may be woken, which puts it into the run queue, of this worker, and so is no matter before it
             // has been suspended.
-            if ended.is_none() {
-                worker.suspend(fiber);
+            match ended {
+                None if for_an_end => worker.suspend_for_an_end(fiber),
+                None => worker.suspend(fiber),
+                Some(_) => {}
             }
         });
         if self.state.load(Ordering::Relaxed) == address_of(&waiter) {
@@ -303,6 +317,13 @@ impl Baton {
 }
 
 impl Waiter {
+    /// The running fiber's. It owns nothing, and to find that out takes longer than to forget it.
+    #[inline(always)]
+    fn of_fiber(worker: &Worker, fiber: FiberRef) -> ManuallyDrop<Waiter> {
+        let (wake_up, inbox) = worker.wake_up(fiber);
+        ManuallyDrop::new(Waiter::Fiber { wake_up, inbox })
+    }
+
     /// Parks the thread, whose waiter this is, until it is let go, which is true, or it is `deadline`, and `leave` says that nobody
     /// has taken it yet.
     fn park_until(&self, mut deadline: Option<Instant>, leave: impl Fn() -> bool) -> bool {
@@ -360,6 +381,7 @@ enum Ended {
 
 /// # Safety
 /// `waiter` was registered and has been taken out by the caller, who wakes it once.
+#[inline]
 unsafe fn wake(waiter: *const Waiter) {
     // SAFETY: it lives until it is woken, by the invariant of `WakeUp` or until its flag is set.
     match unsafe { &*waiter } {

@@ -156,6 +156,19 @@ impl Engine {
         unsafe { Transfer::from_raw(raw) }
     }
 
+    /// Whether [`switch`](Engine::switch) does without a call.
+    #[inline(always)]
+    pub(crate) fn is_inline(self) -> bool {
+        #[cfg(inline_jump)]
+        {
+            self.0.suspended != 0
+        }
+        #[cfg(not(inline_jump))]
+        {
+            false
+        }
+    }
+
     /// As [`jump`](Engine::jump), for those whose context nobody unwinds from an on-top function.
     ///
     /// # Safety

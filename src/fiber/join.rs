@@ -61,7 +61,7 @@ impl<T> JoinHandle<T> {
         let packet = self.packet.address();
         let own = Worker::with(|worker| worker.is_some_and(|worker| worker.is_current_task(packet)));
         assert!(!own, "JoinHandle::join: a fiber cannot wait for its own end");
-        self.packet.ended().wait();
+        self.packet.ended().wait_for_an_end();
         // SAFETY: it has ended, and we are the handle.
         unsafe { self.packet.take() }.expect("a fiber that has ended has a result, and it is taken once")
     }

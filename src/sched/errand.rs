@@ -36,7 +36,7 @@ impl Worker {
         // SAFETY: only the lifetime is forgotten: it is called before this call returns.
         let work = unsafe { std::mem::transmute::<NonNull<dyn FnMut() + '_>, NonNull<dyn FnMut()>>(work) };
         self.errand.set(Some(Errand { fiber, work }));
-        self.leave_for(thread, &fiber.block().context, None);
+        self.leave_for(thread, &fiber.block().context);
     }
 
     /// Whether the running fiber is on the thread's own stack.
@@ -55,7 +55,7 @@ impl Worker {
             no_suspend(work);
             let context = errand.fiber.block().context.take();
             let context = context.expect("it was saved when the thread's stack was entered");
-            self.leave_for(context, &self.thread, None);
+            self.leave_for(context, &self.thread);
         }
     }
 }

@@ -23,7 +23,7 @@
 //!
 //! **Who left, arrives.** A context cannot note where it was suspended, because it is not suspended before the switch.
 //! Each switch therefore carries a [`Departure`] across, and whoever arrives does the rest: stores the handle of the one
-//! that left, then runs its `then`, which gives back the stack of one that has ended. So nobody uses a stack that is still in
+//! that left, and gives back the stack of one that has ended. So nobody uses a stack that is still in
 //! use. A fiber that waits may be woken before it has left: that puts it into the run queue, which is looked at by whoever
 //! leaves, or the inbox, which is looked at on the thread's own stack.
 //!
@@ -33,7 +33,6 @@
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io;
-use std::ptr::NonNull;
 
 use super::abort::AbortOnUnwind;
 use super::cancel::UNWINDS;
@@ -63,8 +62,8 @@ const SHALLOW_BYTES: usize = 256;
 struct Departure {
     /// Where the handle of the context that left is to be kept.
     slot: *const Cell<Option<Handle>>,
-    /// What is to be done once it is.
-    then: Option<NonNull<dyn FnMut()>>,
+    /// The fiber that has ended on the stack that was left, which is to be given back.
+    ended: Option<FiberRef>,
 }
 
 /// Whom to switch to.
@@ -77,22 +76,35 @@ enum Next {
 impl Worker {
     /// Suspends the running context, keeps it in `slot`, and comes back when it is resumed.
     #[inline(always)]
-    pub(super) fn leave(&self, slot: &Cell<Option<Handle>>, then: Option<&mut dyn FnMut()>) {
-        let then = then.map(|then| {
-            let then: NonNull<dyn FnMut() + '_> = NonNull::from(then);
-            // SAFETY: only the lifetime is forgotten. It is called before this context is resumed, so within this call.
-            unsafe { std::mem::transmute::<NonNull<dyn FnMut() + '_>, NonNull<dyn FnMut()>>(then) }
-        });
-        match self.next() {
-            Next::Context(to) => self.leave_for(to, slot, then),
-            Next::Stay => debug_assert!(then.is_none(), "who has ended is not in the run queue"),
+    pub(super) fn leave(&self, slot: &Cell<Option<Handle>>) {
+        if let Next::Context(to) = self.next() {
+            self.leave_for(to, slot);
         }
     }
 
     /// As [`leave`](Worker::leave), for a context that the caller has chosen.
     #[inline(always)]
-    pub(super) fn leave_for(&self, to: Handle, slot: &Cell<Option<Handle>>, then: Option<NonNull<dyn FnMut()>>) {
-        let departure = Departure { slot, then };
+    pub(super) fn leave_for(&self, to: Handle, slot: &Cell<Option<Handle>>) {
+        self.depart(to, slot, None);
+    }
+
+    /// As [`leave`](Worker::leave), for one that waits for what a fiber does last.
+    #[inline(always)]
+    pub(super) fn leave_for_an_end(&self, slot: &Cell<Option<Handle>>) {
+        if let Next::Context(to) = self.next() {
+            if self.engine.is_inline() {
+                self.depart(to, slot, None);
+            } else {
+                self.depart_from_one_place(to, slot, None);
+            }
+        }
+    }
+
+    /// Goes to `to`, and comes back when somebody resumes the caller. `ended` is the fiber of the context that is left, if that
+    /// has ended.
+    #[inline(always)]
+    fn depart(&self, to: Handle, slot: *const Cell<Option<Handle>>, ended: Option<FiberRef>) {
+        let departure = Departure { slot, ended };
         // SAFETY: `to` is a handle of this engine and thread; every context of a worker expects a `Departure`, and this
         // one stays valid until somebody resumes this context, which is after `arrive` has read it. On-top functions are run
         // on coroutines only.
@@ -100,8 +112,35 @@ impl Worker {
             self.engine
                 .switch(to, (&raw const departure).cast_mut().cast::<c_void>())
         };
-        // SAFETY: whoever resumed this context went through `leave` or `carry`.
-        unsafe { arrive(transfer) };
+        // SAFETY: whoever resumed this context did so here or in `depart_from_one_place`.
+        unsafe { self.arrive(transfer) };
+    }
+
+    /// As [`depart`](Worker::depart), with an engine whose jump is a function.
+    ///
+    /// That function returns to where the context that it resumes has called it, and the processor expects that to be where the
+    /// one that was left has. So those who wait for an end, and those who end, call it at one place, which is here. A stack on
+    /// which a fiber has ended does not return from here, but runs the next one, and comes to the same place again: who waits
+    /// finds the processor's record of calls as it has left it. For others this would be a call more.
+    #[inline(never)]
+    fn depart_from_one_place(
+        &self,
+        mut to: Handle,
+        mut slot: *const Cell<Option<Handle>>,
+        mut ended: Option<FiberRef>,
+    ) {
+        loop {
+            let departure = Departure { slot, ended };
+            // SAFETY: as in `depart`.
+            let transfer = unsafe { self.engine.jump(to, (&raw const departure).cast_mut().cast::<c_void>()) };
+            // SAFETY: as in `depart`.
+            unsafe { self.arrive(transfer) };
+            if ended.is_none() {
+                return;
+            }
+            let (next, gone) = self.run_fibers();
+            (to, slot, ended) = (next, &raw const gone.block().context, Some(gone));
+        }
     }
 
     /// Decides who runs next, and makes it `current`.
@@ -280,25 +319,50 @@ impl Worker {
         }
     }
 
-    /// After a fiber has ended on this stack: goes on with the next one, here if it has not started yet, else elsewhere.
-    fn after_end(&self, ended: FiberRef) {
-        drop(ended.block().task.take());
-        if self.adopt_next(ended) {
-            return;
+    /// Runs the current fiber, which has not begun, to its end on this stack, and others after it for as long as those that are
+    /// next can have it. Says where to go on then, and who has ended last.
+    #[inline(never)]
+    fn run_fibers(&self) -> (Handle, FiberRef) {
+        loop {
+            let ended = self.run_current();
+            drop(ended.block().task.take());
+            if self.adopt_next(ended) {
+                continue;
+            }
+            let Next::Context(to) = self.next() else {
+                unreachable!("who has ended is not in the run queue")
+            };
+            return (to, ended);
         }
-        let mut recycle = || {
-            let block = ended.block();
-            let (stack, context) = (block.stack.take(), block.context.take());
-            let carrier = stack.zip(context).map(|(stack, context)| Carrier { stack, context });
-            let carrier = carrier.expect("a fiber that has run has a stack, and its context was saved");
-            self.remove(ended);
-            let refused = self.carriers.borrow_mut().put(carrier.stack.size(), carrier).err();
-            // This closure lies on the very stack that the full pool has refused: it is given back later, by `turn`. Nobody is
-            // on it then, and the frames of `carry` own nothing. And to give it back takes room, which the stack of the fiber
-            // that goes on here may not have.
-            self.surplus.borrow_mut().extend(refused);
-        };
-        self.leave(&ended.block().context, Some(&mut recycle));
+    }
+
+    /// Keeps the stack of a fiber that has ended for others. Its context was saved.
+    #[inline]
+    fn recycle(&self, ended: FiberRef) {
+        let block = ended.block();
+        let (stack, context) = (block.stack.take(), block.context.take());
+        let carrier = stack.zip(context).map(|(stack, context)| Carrier { stack, context });
+        let carrier = carrier.expect("a fiber that has run has a stack, and its context was saved");
+        self.remove(ended);
+        let refused = self.carriers.borrow_mut().put(carrier.stack.size(), carrier).err();
+        // What the full pool has refused is given back later, by `turn`: that takes room, which the stack of the fiber that
+        // goes on here may not have.
+        self.surplus.borrow_mut().extend(refused);
+    }
+
+    /// Keeps the handle of the context that was left, and does what it asked for.
+    ///
+    /// # Safety
+    /// `transfer` came from a context of this worker that has just been left.
+    #[inline(always)]
+    unsafe fn arrive(&self, transfer: Transfer) {
+        // SAFETY: every such context passes a `Departure`, which lies on its stack, and that is suspended.
+        let Departure { slot, ended } = unsafe { transfer.data.cast::<Departure>().read() };
+        // SAFETY: the slot is in a control block or in the worker, both of which outlive the switch.
+        unsafe { &*slot }.set(transfer.from);
+        if let Some(ended) = ended {
+            self.recycle(ended);
+        }
     }
 
     /// Lets the stack of `ended` go over to the next fiber in the queue, if that has not started and wants the same size:
@@ -338,22 +402,6 @@ impl Worker {
     }
 }
 
-/// Keeps the handle of the context that was left, and does what it asked for.
-///
-/// # Safety
-/// `transfer` came from a context of a worker of this thread that has just been left.
-#[inline]
-unsafe fn arrive(transfer: Transfer) {
-    // SAFETY: every such context passes a `Departure`, which lies on its stack, and that is suspended.
-    let Departure { slot, then } = unsafe { transfer.data.cast::<Departure>().read() };
-    // SAFETY: the slot is in a control block or in the worker, both of which outlive the switch.
-    unsafe { &*slot }.set(transfer.from);
-    if let Some(then) = then {
-        // SAFETY: it lies on the stack that was left, which nobody resumes before this call lets them.
-        unsafe { (*then.as_ptr())() };
-    }
-}
-
 /// The bottom frame of every fiber's stack: runs one fiber after the other.
 ///
 /// Between two fibers nothing on this stack owns anything, so it may be unmapped then.
@@ -361,15 +409,20 @@ unsafe extern "C-unwind" fn carry(first: ffi::kapok_transfer_t) {
     let _abort = AbortOnUnwind::arm();
     // SAFETY: what an engine hands to an entry function, converted once.
     let transfer = unsafe { Transfer::from_raw(first) };
-    // SAFETY: only `leave` enters a carrier.
-    unsafe { arrive(transfer) };
-    loop {
-        Worker::with(|worker| {
-            let worker = worker.expect("fibers run within `Worker::run`");
-            let ended = worker.run_current();
-            worker.after_end(ended);
-        });
-    }
+    Worker::with(|worker| {
+        let worker = worker.expect("fibers run within `Worker::run`");
+        // SAFETY: only workers enter carriers.
+        unsafe { worker.arrive(transfer) };
+        loop {
+            let (to, ended) = worker.run_fibers();
+            let slot = &raw const ended.block().context;
+            if worker.engine.is_inline() {
+                worker.depart(to, slot, Some(ended));
+            } else {
+                worker.depart_from_one_place(to, slot, Some(ended));
+            }
+        }
+    });
 }
 
 #[cfg(all(test, not(loom)))]

@@ -45,13 +45,22 @@ impl Worker {
         if slots::any() {
             return self.suspend_with_slots(fiber);
         }
-        self.leave(&fiber.block().context, None);
+        self.leave(&fiber.block().context);
+    }
+
+    /// As [`suspend`](Worker::suspend), for one that waits for what a fiber does last.
+    #[inline(always)]
+    pub(crate) fn suspend_for_an_end(&self, fiber: FiberRef) {
+        if slots::any() {
+            return self.suspend_with_slots(fiber);
+        }
+        self.leave_for_an_end(&fiber.block().context);
     }
 
     #[cold]
     #[inline(never)]
     fn suspend_with_slots(&self, fiber: FiberRef) {
-        slots::around(&mut || self.leave(&fiber.block().context, None));
+        slots::around(&mut || self.leave(&fiber.block().context));
     }
 
     /// Suspends the running fiber until `deadline` has passed; `None` is never. It ends early when the fiber is cancelled.
@@ -79,37 +88,39 @@ impl Worker {
         &self,
         fiber: FiberRef,
         deadline: Option<Instant>,
-        end: &dyn Fn(Cut) -> bool,
+        end: &impl Fn(Cut) -> bool,
         body: impl FnOnce(),
     ) -> Option<Cut> {
         let cut = Cell::new(None);
-        let end = |why| {
-            if cut.get().is_none() && end(why) {
-                cut.set(Some(why));
+        // With what they need by value, or a wait would write down where each finds the other.
+        let (end, seen) = (end, &cut);
+        let end = move |why| {
+            if seen.get().is_none() && end(why) {
+                seen.set(Some(why));
             }
         };
-        let interrupt = || end(Cut::Cancelled);
+        let interrupt = move || end(Cut::Cancelled);
         self.with_interrupt(fiber, &interrupt, || {
-            self.with_deadline(deadline, &mut || end(Cut::Deadline), body);
+            self.with_deadline(deadline, &mut move || end(Cut::Deadline), body);
         });
         cut.get()
     }
 
-    /// The end of a wake-up for the running fiber, which is about to wait for it; see [`wake`].
+    /// The end of a wake-up for the running fiber, which is about to wait for it, and may; see [`wake`].
+    #[inline]
     pub(crate) fn wake_up(&self, fiber: FiberRef) -> (WakeUp, &Inbox) {
-        no_suspend::check();
         (WakeUp::new(fiber), &self.inbox)
     }
 
     /// Calls `body`, which suspends the fiber; should the deadline pass before it returns, calls `action`, on the thread's
     /// own stack. `action` must not block or panic.
+    #[inline(always)]
     pub(crate) fn with_deadline<R>(
         &self,
         deadline: Option<Instant>,
         action: &mut dyn FnMut(),
         body: impl FnOnce() -> R,
     ) -> R {
-        let Some(deadline) = deadline else { return body() };
         struct Inserted<'a> {
             timers: &'a RefCell<Timers>,
             entry: NonNull<Entry>,
@@ -120,21 +131,28 @@ impl Worker {
                 unsafe { self.timers.borrow_mut().remove(self.entry) };
             }
         }
-        // The lifetime is forgotten here, and kept by `Inserted`: the entry is out of the timers before this frame ends,
-        // however it ends.
-        let action: NonNull<dyn FnMut() + '_> = NonNull::from(action);
-        // SAFETY: the same pointer, see above.
-        let action: NonNull<dyn FnMut()> = unsafe { std::mem::transmute(action) };
-        // SAFETY: `action` stays valid while the entry is inserted; the fiber is suspended when it is called.
-        let entry = unsafe { self.timers.borrow().entry(deadline, action) };
-        let entry_ptr = NonNull::from(&entry);
-        // SAFETY: `entry` stays in this frame until `Inserted` has removed it.
-        unsafe { self.timers.borrow_mut().insert(entry_ptr) };
-        let _inserted = Inserted {
-            timers: &self.timers,
-            entry: entry_ptr,
-        };
-        body()
+        let entry;
+        let mut inserted = None;
+        if let Some(deadline) = deadline {
+            // The lifetime is forgotten here, and kept by `Inserted`: the entry is out of the timers before this frame ends,
+            // however it ends.
+            let action: NonNull<dyn FnMut() + '_> = NonNull::from(action);
+            // SAFETY: the same pointer, see above.
+            let action: NonNull<dyn FnMut()> = unsafe { std::mem::transmute(action) };
+            // SAFETY: `action` stays valid while the entry is inserted; the fiber is suspended when it is called.
+            entry = unsafe { self.timers.borrow().entry(deadline, action) };
+            let entry = NonNull::from(&entry);
+            // SAFETY: `entry` stays in this frame until `Inserted` has removed it.
+            unsafe { self.timers.borrow_mut().insert(entry) };
+            inserted = Some(Inserted {
+                timers: &self.timers,
+                entry,
+            });
+        }
+        // Called here alone, so that it is inlined.
+        let result = body();
+        drop(inserted);
+        result
     }
 
     /// Does one operation for the running fiber, which is suspended while it takes. An operation that has to wait is
@@ -299,6 +317,7 @@ unsafe fn perform_without_waiting(op: &Op) -> Outcome {
 ///
 /// # Safety
 /// Both came from [`Worker::wake_up`] of that fiber, are alive, and this is the only call for it.
+#[inline]
 pub(crate) unsafe fn wake(wake_up: *const WakeUp, inbox: *const Inbox) {
     let local = Worker::with(|worker| match worker {
         Some(worker) if ptr::eq(Arc::as_ptr(&worker.inbox), inbox) => {
@@ -309,13 +328,24 @@ pub(crate) unsafe fn wake(wake_up: *const WakeUp, inbox: *const Inbox) {
         _ => false,
     });
     if !local {
-        // From the push on the fiber may run, and its worker may end: hold on to the inbox, whose bell may have to be rung
-        // after the push.
-        // SAFETY: the fiber is suspended, so its worker, which owns a reference to the inbox, is alive.
-        unsafe { Arc::increment_strong_count(inbox) };
-        // SAFETY: the reference that was just counted.
-        let inbox = unsafe { Arc::from_raw(inbox) };
         // SAFETY: the caller's promise.
-        unsafe { inbox.push(wake_up) };
+        unsafe { wake_elsewhere(wake_up, inbox) };
     }
+}
+
+/// As [`wake`], for a fiber of another worker.
+///
+/// # Safety
+/// As for [`wake`].
+#[cold]
+#[inline(never)]
+unsafe fn wake_elsewhere(wake_up: *const WakeUp, inbox: *const Inbox) {
+    // From the push on the fiber may run, and its worker may end: hold on to the inbox, whose bell may have to be rung
+    // after the push.
+    // SAFETY: the fiber is suspended, so its worker, which owns a reference to the inbox, is alive.
+    unsafe { Arc::increment_strong_count(inbox) };
+    // SAFETY: the reference that was just counted.
+    let inbox = unsafe { Arc::from_raw(inbox) };
+    // SAFETY: the caller's promise.
+    unsafe { inbox.push(wake_up) };
 }

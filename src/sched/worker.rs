@@ -347,7 +347,7 @@ impl Worker {
     fn run_all(&self) {
         while self.turn() {
             self.budget.set(BUDGET);
-            self.leave(&self.thread, None);
+            self.leave(&self.thread);
             self.do_errands();
         }
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, TryRecvError, TrySendError};
 use std::time::Instant;
 
-use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint};
+use super::queue::{Choice, Enlisted, Locked, Place, Queue, Waited, checkpoint, checkpoint_here};
 use crate::sched::Worker;
 
 const RECEIVERS: usize = 0;
@@ -52,6 +52,7 @@ pub(super) enum NotSent<T> {
 /// How long to wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Patience {
+    /// To send; who does not wait to receive calls [`Channel::recv_now`].
     None,
     Until(Instant),
     Forever,
@@ -133,36 +134,40 @@ impl<T> Channel<T> {
     }
 
     pub(super) fn recv(&self, patience: Patience) -> Result<T, RecvTimeoutError> {
-        if !matches!(patience, Patience::None) {
-            checkpoint();
-        }
-        let mut line = self.queue.lock();
-        match self.recv_at_once(&mut line) {
-            Ok(message) => return Ok(message),
-            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-            Err(TryRecvError::Empty) if matches!(patience, Patience::None) => return Err(RecvTimeoutError::Timeout),
-            Err(TryRecvError::Empty) => {}
-        }
-        match line.wait(RECEIVERS, Place::Back, None, patience.deadline(), || (), |_| ()) {
-            Waited::Called(Some(message)) => Ok(message),
-            Waited::Called(None) => Err(RecvTimeoutError::Disconnected),
-            // A message that came after the time-out, and before this fiber could run, is there.
-            Waited::TimedOut(mut line, _) => self.recv_at_once(&mut line).map_err(|error| match error {
-                TryRecvError::Empty => RecvTimeoutError::Timeout,
-                TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-            }),
-        }
+        debug_assert!(!matches!(patience, Patience::None), "that is `recv_now`");
+        Worker::with_fiber(|here| {
+            checkpoint_here(here);
+            let mut line = self.queue.lock();
+            match self.recv_at_once(&mut line) {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            let deadline = patience.deadline();
+            match line.wait_here(here, RECEIVERS, Place::Back, None, deadline, || (), |_| ()) {
+                Waited::Called(Some(message)) => Ok(message),
+                Waited::Called(None) => Err(RecvTimeoutError::Disconnected),
+                // A message that came after the time-out, and before this fiber could run, is there.
+                Waited::TimedOut(mut line, _) => self.recv_at_once(&mut line).map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                }),
+            }
+        })
     }
 
-    /// As [`recv`](Channel::recv) without patience, for a program that looks whether there is something.
+    /// As [`recv`](Channel::recv), of what is there.
+    pub(super) fn recv_now(&self) -> Result<T, TryRecvError> {
+        self.recv_at_once(&mut self.queue.lock())
+    }
+
+    /// As [`recv_now`](Channel::recv_now), for a program that looks whether there is something.
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.recv(Patience::None).map_err(|error| match error {
-            RecvTimeoutError::Timeout => {
-                Worker::looked_in_vain();
-                TryRecvError::Empty
-            }
-            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-        })
+        let received = self.recv_now();
+        if matches!(received, Err(TryRecvError::Empty)) {
+            Worker::looked_in_vain();
+        }
+        received
     }
 
     fn recv_at_once(&self, line: &mut Line<'_, T>) -> Result<T, TryRecvError> {

@@ -43,7 +43,7 @@ use std::time::Instant;
 use super::spin::SpinLock;
 use crate::baton::Baton;
 use crate::no_suspend;
-use crate::sched::{UNWINDS, Worker};
+use crate::sched::{FiberRef, UNWINDS, Worker};
 
 /// A lock around `S`, and `N` lists of waiters, each with a token `T`.
 ///
@@ -245,9 +245,7 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
             {
                 return None;
             }
-            let node = self.inner().lists[list].front?;
-            // SAFETY: in a list, so alive, and the lock is held.
-            unsafe { self.inner_mut().unlink(node) };
+            let node = self.inner_mut().pop_front(list)?;
             // SAFETY: alive until it is posted, by the chain that it is put into.
             let is_chosen = unsafe { node.as_ref() }
                 .choice
@@ -299,6 +297,22 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         then: impl FnOnce(),
         gone: impl FnOnce(&mut Locked<'a, S, T, N>),
     ) -> Waited<'a, S, T, N> {
+        Worker::with_fiber(|here| self.wait_here(here, list, place, token, deadline, then, gone))
+    }
+
+    /// As [`wait`](Locked::wait), for a caller that knows what [`Worker::with_fiber`] tells.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one more than `wait`")]
+    pub(super) fn wait_here(
+        self,
+        here: Here<'_>,
+        list: usize,
+        place: Place,
+        token: T,
+        deadline: Option<Instant>,
+        then: impl FnOnce(),
+        gone: impl FnOnce(&mut Locked<'a, S, T, N>),
+    ) -> Waited<'a, S, T, N> {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             // What goes with `then` may wake others, which is too much for under the lock.
             let queue = self.queue;
@@ -308,7 +322,7 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         }
         // Should anything unwind, the token goes after the lock.
         let (token, this) = (token, self);
-        if may_not_wait() {
+        if here.is_some_and(may_not_wait) {
             // A panic calls the program's hook, which may want this lock, and the search for who catches it takes time.
             drop(this);
             about_to_wait();
@@ -316,19 +330,26 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         }
         let node = Node::new(list, token, None);
         let queue = this.queue;
-        let (mut this, mut then) = (Some(this), Some(then));
-        // By reference, so that nothing is copied from frame to frame right after it was written.
-        let mut join = || {
-            let (mut locked, then) = this.take().zip(then.take()).expect("called once");
-            // SAFETY: new, and in this frame, which does not end before the wait has, and that not while it is in the list, or
-            // before whoever has called it has posted.
-            unsafe { locked.inner_mut().link(NonNull::from(&node), place) };
-            drop(locked);
-            then();
-        };
+        // In this frame, which does not end before the wait has, and that not while it is in the list, or before whoever has
+        // called it has posted.
+        let place_of_it = NonNull::from(&node);
         // SAFETY: this queue's, alive, and the lock is held.
-        let leave = || unsafe { queue.lock().inner_mut().unlink(NonNull::from(&node)) };
-        if node.baton.wait_in_line(deadline, &mut join, &leave) {
+        let leave = move || unsafe { queue.lock().inner_mut().unlink(place_of_it) };
+        // Twice the same, so that the first is inlined: nothing is copied from frame to frame right after it was written.
+        let is_called = if let Some((worker, fiber)) = here {
+            // SAFETY: new, and alive for long enough.
+            let join = || unsafe { this.join(list, place_of_it, place, then) };
+            node.baton.wait_in_line(worker, fiber, deadline, join, leave)
+        } else {
+            let mut both = Some((this, then));
+            let mut join = || {
+                let (this, then) = both.take().expect("called once");
+                // SAFETY: as above.
+                unsafe { this.join(list, place_of_it, place, then) };
+            };
+            node.baton.wait_in_line_in_thread(deadline, &mut join, &leave)
+        };
+        if is_called {
             return Waited::Called(node.into_token());
         }
         let mut locked = queue.lock();
@@ -341,13 +362,25 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
         Waited::TimedOut(locked, node.into_token())
     }
 
+    /// Puts `node` into `list`, unlocks, and calls `then`.
+    ///
+    /// # Safety
+    /// `node` is new, and will be kept as the invariant demands.
+    #[inline(always)]
+    unsafe fn join(mut self, list: usize, node: NonNull<Node<T>>, place: Place, then: impl FnOnce()) {
+        // SAFETY: the caller's promise.
+        unsafe { self.inner_mut().link(list, node, place) };
+        drop(self);
+        then();
+    }
+
     /// Joins `list` as one of several that wait together for the first one to be called.
     pub(super) fn enlist(mut self, list: usize, token: T, choice: &Arc<Choice>, which: usize) -> Enlisted<'a, S, T, N> {
         let node = Box::new(Node::new(list, token, Some((Arc::clone(choice), which))));
         // A leaked box stays where it is, so a forgotten `Enlisted` is harmless.
         let node = NonNull::from(Box::leak(node));
         // SAFETY: new, and `Enlisted` keeps it alive as the invariant demands.
-        unsafe { self.inner_mut().link(node, Place::Back) };
+        unsafe { self.inner_mut().link(list, node, Place::Back) };
         Enlisted {
             queue: self.queue,
             node,
@@ -357,14 +390,11 @@ impl<'a, S, T, const N: usize> Locked<'a, S, T, N> {
 
 impl<S, T, const N: usize> Inner<S, T, N> {
     /// # Safety
-    /// `node` is new, and will be kept as the invariant demands.
-    unsafe fn link(&mut self, node: NonNull<Node<T>>, place: Place) {
+    /// `node` is new, made for `list`, and will be kept as the invariant demands.
+    #[inline(always)]
+    unsafe fn link(&mut self, list: usize, node: NonNull<Node<T>>, place: Place) {
         // SAFETY: the caller's promise.
         let links = unsafe { links_of(node) };
-        // SAFETY: the caller's promise.
-        let list = unsafe { node.as_ref() }.list.get();
-        // SAFETY: the lock is held.
-        let list = unsafe { *list }.expect("it is new");
         let list = &mut self.lists[list];
         list.len += 1;
         match place {
@@ -378,6 +408,27 @@ impl<S, T, const N: usize> Inner<S, T, N> {
             (_, Some(next)) => unsafe { links_of(next) }.prev = Some(node),
             (None, None) => (list.front, list.back) = (Some(node), Some(node)),
         }
+    }
+
+    /// Takes the first of `list` out.
+    #[inline]
+    fn pop_front(&mut self, list: usize) -> Option<NonNull<Node<T>>> {
+        let list = &mut self.lists[list];
+        let front = list.front?;
+        // SAFETY: in a list, so alive.
+        let node = unsafe { front.as_ref() };
+        // SAFETY: the lock is held.
+        unsafe { *node.list.get() = None };
+        // SAFETY: in a list, and the lock is held.
+        let next = unsafe { &mut *node.links.get() }.next.take();
+        list.front = next;
+        list.len -= 1;
+        match next {
+            // SAFETY: in the list, and the lock is held.
+            Some(next) => unsafe { links_of(next) }.prev = None,
+            None => list.back = None,
+        }
+        Some(front)
     }
 
     /// Takes `node` out; false if that has been done.
@@ -452,7 +503,22 @@ impl<T> Chain<T> {
 }
 
 impl<T> Drop for Chain<T> {
+    #[inline]
     fn drop(&mut self) {
+        let Some(last) = self.0.take() else { return };
+        // SAFETY: called by us and not posted, so alive and ours.
+        if unsafe { links_of(last) }.next.is_none() {
+            // SAFETY: as above.
+            unsafe { Chain::post(last) };
+        } else {
+            Chain(Some(last)).post_all();
+        }
+    }
+}
+
+impl<T> Chain<T> {
+    #[inline(never)]
+    fn post_all(mut self) {
         // Those in front were called last: turned round, so that all go on in the order in which they were called.
         let (mut ahead, mut rest) = (None, self.0.take());
         while let Some(node) = rest {
@@ -463,15 +529,24 @@ impl<T> Drop for Chain<T> {
         }
         while let Some(node) = ahead {
             // SAFETY: as above.
-            let node = unsafe { node.as_ref() };
+            ahead = unsafe { links_of(node) }.next;
             // SAFETY: as above.
-            let links = unsafe { &*node.links.get() };
-            ahead = links.next;
-            if let (Some((choice, _)), true) = (&node.choice, links.prev.is_some()) {
-                choice.baton.post();
-            }
-            node.baton.post_in_line();
+            unsafe { Chain::post(node) };
         }
+    }
+
+    /// # Safety
+    /// `node` was called by the caller, and is not posted.
+    #[inline]
+    unsafe fn post(node: NonNull<Node<T>>) {
+        // SAFETY: alive, by the caller's promise.
+        let node = unsafe { node.as_ref() };
+        // SAFETY: the caller's.
+        let is_chosen = unsafe { &*node.links.get() }.prev.is_some();
+        if let (Some((choice, _)), true) = (&node.choice, is_chosen) {
+            choice.baton.post();
+        }
+        node.baton.post_in_line();
     }
 }
 
@@ -512,11 +587,13 @@ impl<S, T, const N: usize> Drop for Enlisted<'_, S, T, N> {
     }
 }
 
+/// What [`Worker::with_fiber`] tells.
+pub(super) type Here<'a> = Option<(&'a Worker, FiberRef)>;
+
 /// Whether [`about_to_wait`] would not return.
-fn may_not_wait() -> bool {
-    Worker::with_fiber(|here| {
-        here.is_some_and(|(worker, fiber)| no_suspend::depth() > 0 || (UNWINDS && worker.is_pending(fiber)))
-    })
+#[inline(always)]
+fn may_not_wait((worker, fiber): (&Worker, FiberRef)) -> bool {
+    no_suspend::depth() > 0 || (UNWINDS && worker.is_pending(fiber))
 }
 
 /// A suspension point where something will be waited for: unwinds a fiber that is cancelled.
@@ -536,10 +613,14 @@ pub(super) fn about_to_wait() {
 /// now and then.
 #[inline(always)]
 pub(super) fn checkpoint() {
-    Worker::with_fiber(|here| {
-        if let Some((worker, fiber)) = here {
-            worker.checkpoint(fiber);
-            worker.count_unsuspended(fiber);
-        }
-    });
+    Worker::with_fiber(checkpoint_here);
+}
+
+/// As [`checkpoint`], for a caller that knows what [`Worker::with_fiber`] tells.
+#[inline(always)]
+pub(super) fn checkpoint_here(here: Here<'_>) {
+    if let Some((worker, fiber)) = here {
+        worker.checkpoint(fiber);
+        worker.count_unsuspended(fiber);
+    }
 }

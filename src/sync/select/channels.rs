@@ -1,6 +1,6 @@
 //! The arms of `select!` that are about channels.
 
-use std::sync::mpsc::{RecvError, RecvTimeoutError, SendError};
+use std::sync::mpsc::{RecvError, SendError, TryRecvError};
 
 use super::{Case, Ticket};
 use crate::sync::channel::{Channel, NotSent, Patience, Receiving, Sending};
@@ -134,10 +134,10 @@ impl<'a, T> Recv<'a, T> {
 
 impl<T> Case for Recv<'_, T> {
     fn try_now(&mut self) -> bool {
-        self.received = match self.channel.recv(Patience::None) {
+        self.received = match self.channel.recv_now() {
             Ok(message) => Some(Ok(message)),
-            Err(RecvTimeoutError::Disconnected) => Some(Err(RecvError)),
-            Err(RecvTimeoutError::Timeout) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(RecvError)),
+            Err(TryRecvError::Empty) => None,
         };
         self.received.is_some()
     }
