@@ -7,7 +7,7 @@
 //!   4. leave all lines                  the chosen one finds in its token what it was given
 //! ```
 //!
-//! Only one of several waiters is ever called (`queue.rs`), so no message is taken that is not given to the caller.
+//! Only one of several waiters is ever called (`queue`), so no message is taken that is not given to the caller.
 
 mod channels;
 mod ends;

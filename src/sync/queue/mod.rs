@@ -32,6 +32,8 @@
     reason = "waiters lie on other stacks and are reached by their addresses"
 )]
 
+mod chain;
+
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -44,6 +46,7 @@ use super::spin::SpinLock;
 use crate::baton::Baton;
 use crate::no_suspend;
 use crate::sched::{FiberRef, UNWINDS, Worker};
+use chain::Chain;
 
 /// A lock around `S`, and `N` lists of waiters, each with a token `T`.
 ///
@@ -151,7 +154,7 @@ impl<S, T, const N: usize> Queue<S, T, N> {
             inner: UnsafeCell::new(Inner {
                 state,
                 lists,
-                called: Chain(None),
+                called: Chain::EMPTY,
             }),
         }
     }
@@ -191,7 +194,7 @@ impl<S, T, const N: usize> Locked<'_, S, T, N> {
 impl<S, T, const N: usize> Drop for Locked<'_, S, T, N> {
     #[inline]
     fn drop(&mut self) {
-        let called = std::mem::replace(&mut self.inner_mut().called, Chain(None));
+        let called = std::mem::replace(&mut self.inner_mut().called, Chain::EMPTY);
         self.queue.lock.unlock();
         drop(called);
     }
@@ -483,70 +486,6 @@ impl<T> Node<T> {
 
     fn into_token(self) -> T {
         self.token.into_inner().expect("it has not been taken")
-    }
-}
-
-/// Nodes that were called and have not been posted, the last of them first, linked by `next`. One whose `select` is to be told
-/// has itself as its `prev`.
-struct Chain<T>(Option<NonNull<Node<T>>>);
-
-impl<T> Chain<T> {
-    /// Puts one in front that was just taken out of its list.
-    fn push(&mut self, node: NonNull<Node<T>>, is_chosen: bool) {
-        // SAFETY: alive until it is posted.
-        let node_ref = unsafe { node.as_ref() };
-        // SAFETY: it was called by whoever has this chain.
-        let links = unsafe { &mut *node_ref.links.get() };
-        links.prev = is_chosen.then_some(node);
-        links.next = self.0.replace(node);
-    }
-}
-
-impl<T> Drop for Chain<T> {
-    #[inline]
-    fn drop(&mut self) {
-        let Some(last) = self.0.take() else { return };
-        // SAFETY: called by us and not posted, so alive and ours.
-        if unsafe { links_of(last) }.next.is_none() {
-            // SAFETY: as above.
-            unsafe { Chain::post(last) };
-        } else {
-            Chain(Some(last)).post_all();
-        }
-    }
-}
-
-impl<T> Chain<T> {
-    #[inline(never)]
-    fn post_all(mut self) {
-        // Those in front were called last: turned round, so that all go on in the order in which they were called.
-        let (mut ahead, mut rest) = (None, self.0.take());
-        while let Some(node) = rest {
-            // SAFETY: called by us and not posted, so alive and ours.
-            let links = unsafe { links_of(node) };
-            rest = std::mem::replace(&mut links.next, ahead);
-            ahead = Some(node);
-        }
-        while let Some(node) = ahead {
-            // SAFETY: as above.
-            ahead = unsafe { links_of(node) }.next;
-            // SAFETY: as above.
-            unsafe { Chain::post(node) };
-        }
-    }
-
-    /// # Safety
-    /// `node` was called by the caller, and is not posted.
-    #[inline]
-    unsafe fn post(node: NonNull<Node<T>>) {
-        // SAFETY: alive, by the caller's promise.
-        let node = unsafe { node.as_ref() };
-        // SAFETY: the caller's.
-        let is_chosen = unsafe { &*node.links.get() }.prev.is_some();
-        if let (Some((choice, _)), true) = (&node.choice, is_chosen) {
-            choice.baton.post();
-        }
-        node.baton.post_in_line();
     }
 }
 
