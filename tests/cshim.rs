@@ -93,9 +93,10 @@ fn the_shim_passes_its_tests_fortified() {
     );
 }
 
+/// With tables for an unwinder, too, which not every compiler makes for C by itself.
 #[test]
 fn the_shim_passes_its_tests_with_boost_names() {
-    run_shim_tests(&["-O2", "-DKAPOK_BOOST_NAMES", WITH_ASM], &["-lm"]);
+    run_shim_tests(&["-O2", "-fexceptions", "-DKAPOK_BOOST_NAMES", WITH_ASM], &["-lm"]);
 }
 
 /// The header before anything else in a file, twice, and in two files of one program that uses it.

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 
 use kapok::ReactorKind;
-use support::{Watchdog, skip, watchdog};
+use support::{Watchdog, emulator, skip, watchdog};
 
 /// A running server. It is killed when this is dropped.
 struct Server {
@@ -288,12 +288,7 @@ fn those_that_take_too_long_are_cut_off() {
 
 #[test]
 fn curl_is_answered() {
-    if Command::new("curl")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_err()
-    {
+    if !emulator::is_installed("curl", "--version") {
         return skip("curl is not installed", "KAPOK_REQUIRE_CLIENTS");
     }
     on_each_reactor(|server| {

@@ -6,7 +6,6 @@
 //! neither, as a rule (on old C libraries it asks the dynamic linker, which has one); if it should wait for ever after all, an alarm
 //! ends the process.
 
-use std::ffi::{c_int, c_void};
 use std::fmt::{self, Write};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -150,16 +149,14 @@ impl Drop for Alarm {
 }
 
 /// The interface of the unwinder that is part of the platform's C++ ABI, and that std uses.
-#[cfg(not(target_arch = "arm"))] // which has another one
+#[cfg(any(not(target_arch = "arm"), target_os = "linux", target_os = "android"))]
 mod unwinder {
-    use super::{c_int, c_void};
+    use std::ffi::{c_int, c_void};
 
     type Callback = extern "C" fn(context: *mut c_void, data: *mut c_void) -> c_int;
 
     unsafe extern "C" {
         fn _Unwind_Backtrace(callback: Callback, data: *mut c_void) -> c_int;
-        fn _Unwind_GetIP(context: *mut c_void) -> usize;
-        fn _Unwind_GetCFA(context: *mut c_void) -> usize;
     }
 
     type Take<'a> = &'a mut dyn FnMut(usize, usize) -> bool;
@@ -176,14 +173,58 @@ mod unwinder {
         // SAFETY: from `each_frame`, which is waiting.
         let take = unsafe { &mut *data.cast::<Take<'_>>() };
         // SAFETY: the unwinder passes a valid context.
+        let (code, pointer) = unsafe { frame(context) };
+        if take(code, pointer) { GO_ON } else { STOP }
+    }
+
+    /// The address of the code, and the stack pointer.
+    ///
+    /// # Safety
+    ///
+    /// The context is one that the unwinder has passed, and is in the callback still.
+    #[cfg(not(target_arch = "arm"))]
+    unsafe fn frame(context: *mut c_void) -> (usize, usize) {
+        unsafe extern "C" {
+            fn _Unwind_GetIP(context: *mut c_void) -> usize;
+            fn _Unwind_GetCFA(context: *mut c_void) -> usize;
+        }
+        // SAFETY: the caller's promise.
         let code = unsafe { _Unwind_GetIP(context) };
         // SAFETY: as above.
         let pointer = unsafe { _Unwind_GetCFA(context) };
-        if take(code, pointer) { GO_ON } else { STOP }
+        (code, pointer)
+    }
+
+    /// The same where the ABI is ARM's own, which knows registers instead, and the lowest bit of an address of Thumb code is set.
+    ///
+    /// # Safety
+    ///
+    /// As above.
+    #[cfg(target_arch = "arm")]
+    unsafe fn frame(context: *mut c_void) -> (usize, usize) {
+        unsafe extern "C" {
+            fn _Unwind_VRS_Get(
+                context: *mut c_void,
+                class: c_int,
+                register: u32,
+                representation: c_int,
+                value: *mut c_void,
+            ) -> c_int;
+        }
+        const CORE: c_int = 0; // _UVRSC_CORE
+        const WORD: c_int = 0; // _UVRSD_UINT32
+        let register = |number| {
+            let mut value = 0_usize;
+            // SAFETY: the caller's promise; a core register is one word.
+            unsafe { _Unwind_VRS_Get(context, CORE, number, WORD, (&raw mut value).cast()) };
+            value
+        };
+        (register(15) & !1, register(13))
     }
 }
 
-#[cfg(target_arch = "arm")]
+/// Elsewhere it may be either.
+#[cfg(all(target_arch = "arm", not(any(target_os = "linux", target_os = "android"))))]
 mod unwinder {
     pub(super) fn each_frame(_: &mut dyn FnMut(usize, usize) -> bool) {}
 }

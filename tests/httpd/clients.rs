@@ -1,19 +1,13 @@
 //! Clients that others wrote. One that is not installed is skipped visibly, unless `KAPOK_REQUIRE_CLIENTS=1` forbids that.
 
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
-use crate::support::{Httpd, Site, blob};
+use crate::support::{Httpd, Site, blob, emulator};
 
 /// A command for a client program, if it is installed.
 fn client(program: &str, version: &str) -> Option<Command> {
-    let found = Command::new(program)
-        .arg(version)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok();
-    if found {
+    if emulator::is_installed(program, version) {
         return Some(Command::new(program));
     }
     let required = std::env::var("KAPOK_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test program uses a part of this")]
 
 use std::io::{self, Write};
+use std::process::Command;
 use std::time::Duration;
 
 /// How long a test has patience: `time`, as many times as `KAPOK_DEADLINE_FACTOR` says.
@@ -33,4 +34,11 @@ pub(crate) fn lacks(what: &str) -> bool {
         drop(io::stderr().write_all(format!("SKIP the emulator lacks {what}\n").as_bytes()));
     }
     is_emulated()
+}
+
+/// Whether a program that others wrote is there: it is started with an argument. What cannot be executed is an error, but for the
+/// emulator, whose vfork does not tell the parent: there it is a child that ends as it does in a shell.
+pub(crate) fn is_installed(program: &str, argument: &str) -> bool {
+    let found = Command::new(program).arg(argument).output();
+    found.is_ok_and(|output| !is_emulated() || output.status.code() != Some(127))
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
-use super::{DEADLINE, Watchdog, show, skip, watchdog};
+use super::{DEADLINE, Watchdog, emulator, show, skip, watchdog};
 
 /// A running example. It is killed when this is dropped.
 #[derive(Debug)]
@@ -174,8 +174,7 @@ pub(crate) fn path_of(example: &str) -> PathBuf {
 /// A command for a client that others wrote, where it is installed.
 #[track_caller]
 pub(crate) fn client(program: &str, version: &str) -> Option<Command> {
-    let found = Command::new(program).arg(version).output();
-    if found.is_err() {
+    if !emulator::is_installed(program, version) {
         skip(&format!("{program} is not installed"), "KAPOK_REQUIRE_CLIENTS");
         return None;
     }
