@@ -262,8 +262,9 @@ impl<I, Y, R> Coroutine<I, Y, R> {
     fn go_on(&mut self) -> CoroutineState<Y, R> {
         let handle = self.suspended.take().expect("Coroutine::resume: the coroutine is over");
         self.shared().sections.set(no_suspend::depth());
-        // SAFETY: the coroutine's own handle, of this engine, on this thread; `entry` and `suspend` expect `Shared`.
-        let transfer = unsafe { self.engine.jump(handle, self.shared.as_ptr().cast()) };
+        // SAFETY: the coroutine's own handle, of this engine, on this thread; `entry` and `suspend` expect `Shared`. On-top
+        // functions are run on the coroutine alone, not on who has resumed it.
+        let transfer = unsafe { self.engine.switch(handle, self.shared.as_ptr().cast()) };
         match self.came_back(transfer) {
             Output::Yielded(value) => CoroutineState::Yielded(value),
             Output::Complete(value) => CoroutineState::Complete(value),
