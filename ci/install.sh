@@ -26,7 +26,7 @@ ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || missing="$missing libcla
 if [ -n "$missing" ]; then
     echo "installing:$missing"
     apt-get update -qq
-    # A runlevel in which no server that is installed is started: redis-server is for the tests to start.
+    # Where there is no systemd, a runlevel in which no server that is installed is started: the tests start redis-server.
     # shellcheck disable=SC2086 # a list of words
     RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
 fi

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../benches/peers"
 cargo fmt --check
-clang-format --dry-run --Werror contexts/*.c uv/*.c cpp/serve.cc
+clang-format --dry-run --Werror contexts/*.c uv/*.c cpp/*.cc
 cargo clippy --release -- -D warnings
 cargo build --release --quiet
 if [ $# -gt 0 ]; then

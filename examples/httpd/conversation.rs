@@ -7,7 +7,7 @@ use crate::request::{Method, Request, Slots};
 use crate::room::NEAR;
 use crate::target::Target;
 use crate::wire::{End, Wire};
-use crate::{Server, body};
+use crate::{Server, body, spare};
 
 /// Talks to one client for as long as it has requests.
 pub(crate) fn converse(seat: &Seat) {
@@ -48,6 +48,8 @@ fn talk(seat: &Seat, near: &mut [u8; NEAR]) {
         }
         End::Broken(error) => log::debug!("connection of {} broken off: {error}", seat.peer.address),
     }
+    spare::give_back(head);
+    spare::give_back(wire.output);
 }
 
 /// One request and its answer. The answer may stay in the output buffer: it leaves before the next wait for the client.

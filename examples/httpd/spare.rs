@@ -1,6 +1,6 @@
 //! Buffers that nobody uses at the moment.
 //!
-//! A connection has buffers only while it has a request to answer. The one that was given back last is handed out first: so one
+//! A connection has buffers for heads and answers only while it has a request to answer. The one that was given back last is handed out first: so one
 //! connection after the other works in the same memory, which is in the cache, and those who are silent need none.
 
 use std::cell::RefCell;

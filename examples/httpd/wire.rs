@@ -16,6 +16,8 @@ use crate::spare;
 
 /// Longest line of a chunked body.
 const LINE_MAX: usize = 8 * 1024;
+/// Room for input that a connection keeps from one request to the next.
+const SMALL: usize = 4 * 1024;
 /// How long a connection may wait before it gives back what it does not need for waiting.
 const REST: Duration = Duration::from_secs(1);
 /// How much of pipelined answers may pile up before it is written.
@@ -51,7 +53,7 @@ impl From<Refusal> for End {
 ///
 /// It holds two rules of its own. What is in `output` is written before anyone waits for the client: so answers to pipelined
 /// requests leave together, and a lone request costs one `read` and one `write`. And who waits for a request has no memory but
-/// its stack.
+/// its stack, and for a second the room that the request before has taken, if that was a large one.
 pub(crate) struct Wire<'c> {
     peer: &'c Peer,
     limits: Limits,
@@ -195,11 +197,13 @@ impl<'c> Wire<'c> {
         }
     }
 
-    /// Waits without buffers for the first bytes of a request; the one wait that a stopping server may end.
+    /// Waits for the first bytes of a request; the one wait that a stopping server may end.
     fn wait_for_a_request(&mut self) -> Result<(), End> {
         self.flush()?;
         spare::give_back(mem::take(&mut self.output));
-        self.input.shrink();
+        if self.input.bytes().len() > SMALL {
+            self.input.shrink();
+        }
         self.peer.idle.store(true, Ordering::Relaxed);
         let arrived = match self.fill(self.limits.idle.min(REST)) {
             Err(End::Broken(error)) if is_timeout(&error) && self.limits.idle > REST => {
@@ -208,8 +212,11 @@ impl<'c> Wire<'c> {
             other => other,
         };
         self.peer.idle.store(false, Ordering::Relaxed);
-        self.output = spare::take();
         match arrived {
+            Ok(()) => {
+                self.output = spare::take();
+                Ok(())
+            }
             Err(End::Broken(error)) if is_timeout(&error) => Err(End::Left),
             other => other,
         }
@@ -219,6 +226,7 @@ impl<'c> Wire<'c> {
     #[cold]
     #[inline(never)]
     fn rest(&mut self, timeout: Duration) -> Result<(), End> {
+        self.input.shrink();
         kapok::stack::shrink();
         self.fill(timeout)
     }

@@ -289,7 +289,7 @@ impl Worker {
         let task = fiber.block().task.take().expect("a fiber that starts has a task");
         let work: *const dyn Task = &raw const *task;
         fiber.block().task.set(Some(task));
-        // SAFETY: the control block keeps the task until `after_end`.
+        // SAFETY: the control block keeps the task until `run_fibers` takes it out, after this call.
         let work = unsafe { &*work };
         if self.begin(fiber, work.life()) && UNWINDS {
             work.cancel();

@@ -3,7 +3,7 @@
 //! A plain `cargo test` builds the example before it runs this. With `--test httpd` or `--all-targets` it does not: run
 //! `cargo build --examples` before, or an older server is tested. `KAPOK_SWITCH` and `KAPOK_REACTOR` reach the server, so the suite runs once for each
 //! engine. Nothing here waits for a guessed time: a test waits for an answer, a line of output, or the end of a process,
-//! and a watchdog kills the server of one that waits for too long.
+//! and a watchdog ends one that waits for too long.
 
 #![expect(clippy::print_stdout, reason = "what a test measured is shown when it fails")]
 

@@ -6,7 +6,7 @@ pub(crate) mod emulator;
 mod site;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use client::{Answer, Client};
 pub(crate) use site::{SECRET, Site, blob};
 
-/// How long a test may take before its server is killed, and how long it may wait for any one event.
+/// How long a test may take before it is ended, and how long it may wait for any one event.
 pub(crate) fn deadline() -> Duration {
     emulator::patience(Duration::from_secs(120))
 }
@@ -246,12 +246,17 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path
 }
 
-/// Kills the child unless the returned sender is dropped in time. All waits of a test end with its server.
+/// Ends the process, and the child before, unless the returned sender is dropped in time. To end the server alone would be
+/// what many a test waits for.
 fn watch(child: Arc<Mutex<Child>>) -> Sender<()> {
     let (alive, dropped) = mpsc::channel();
+    let test = thread::current().name().unwrap_or("a test").to_owned();
     thread::spawn(move || {
         if dropped.recv_timeout(deadline()) == Err(RecvTimeoutError::Timeout) {
             let _ended_already = child.lock().unwrap().kill();
+            let line = format!("{test} is not done after {:?}\n", deadline());
+            let _nobody_reads = std::io::stderr().write_all(line.as_bytes());
+            std::process::abort();
         }
     });
     alive

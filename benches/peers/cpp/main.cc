@@ -18,11 +18,13 @@ using Clock = std::chrono::steady_clock;
 // Stacks are used again, as by the others. There are no guards; protected_fixedsize_stack, which has them, uses none again.
 static fibers::pooled_fixedsize_stack stacks(64 * 1024);
 
-template <class F> static fibers::fiber spawn(F f) {
+template <class F> static fibers::fiber spawn(F f)
+{
     return fibers::fiber(std::allocator_arg, stacks, f);
 }
 
-static void timed(long n, const std::function<void(long)> &f) {
+static void timed(long n, const std::function<void(long)> &f)
+{
     f(n / 10 + 1);
     auto begin = Clock::now();
     f(n);
@@ -30,7 +32,8 @@ static void timed(long n, const std::function<void(long)> &f) {
     std::printf("%f\n", took.count() / n);
 }
 
-static void switches(long n) {
+static void switches(long n)
+{
     context::fiber other([](context::fiber &&back) {
         for (;;)
             back = std::move(back).resume();
@@ -40,7 +43,8 @@ static void switches(long n) {
         other = std::move(other).resume();
 }
 
-static void yields(long tasks, long n) {
+static void yields(long tasks, long n)
+{
     std::vector<fibers::fiber> all;
     for (long i = 0; i < tasks; i++)
         all.push_back(spawn([=] {
@@ -52,16 +56,19 @@ static void yields(long tasks, long n) {
 }
 
 // As the others: a fiber with a result, which is a future here.
-static fibers::future<long> result_of(long i) {
+static fibers::future<long> result_of(long i)
+{
     return fibers::async(fibers::launch::post, std::allocator_arg, stacks, [i] { return i; });
 }
 
-static void spawn_one_by_one(long n) {
+static void spawn_one_by_one(long n)
+{
     for (long i = 0; i < n; i++)
         result_of(i).get();
 }
 
-static void spawn_in_batches(long n) {
+static void spawn_in_batches(long n)
+{
     for (; n > 0; n -= 1000) {
         std::vector<fibers::future<long>> all;
         for (long i = 0; i < 1000; i++)
@@ -71,7 +78,8 @@ static void spawn_in_batches(long n) {
     }
 }
 
-static void channel(long n) {
+static void channel(long n)
+{
     fibers::buffered_channel<long> ping(2), pong(2);
     auto other = spawn([&] {
         for (long i : ping)
@@ -85,7 +93,8 @@ static void channel(long n) {
     other.join();
 }
 
-static void mutex(long n) {
+static void mutex(long n)
+{
     fibers::mutex lock;
     long count = 0;
     auto take = [&] {
@@ -100,7 +109,8 @@ static void mutex(long n) {
     two.join();
 }
 
-static double resident_bytes() {
+static double resident_bytes()
+{
     long total, pages;
     FILE *statm = std::fopen("/proc/self/statm", "r");
     if (!statm || std::fscanf(statm, "%ld %ld", &total, &pages) != 2)
@@ -109,13 +119,15 @@ static double resident_bytes() {
     return pages * 4096.0;
 }
 
-static double processor_seconds() {
+static double processor_seconds()
+{
     timespec time;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
     return time.tv_sec + time.tv_nsec * 1e-9;
 }
 
-static void asleep(long n) {
+static void asleep(long n)
+{
     double memory = resident_bytes(), processor = processor_seconds();
     auto until = Clock::now() + std::chrono::milliseconds(500) + std::chrono::microseconds(8) * n;
     std::vector<fibers::fiber> all;
@@ -128,7 +140,8 @@ static void asleep(long n) {
     std::printf("%f %f\n", (processor_seconds() - processor) * 1e9 / n, memory / n);
 }
 
-int main(int, char **argv) {
+int main(int, char **argv)
+{
     std::string work = argv[1];
     long n = std::atol(argv[2]);
     if (work == "switch")

@@ -11,7 +11,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// No time-outs are set: with one, a read is interrupted by any signal, be it for another thread's setrlimit (musl), or by
-    /// what stops the process for a moment. The server's watchdog ends all waits.
+    /// what stops the process for a moment. The watchdog ends a test that waits for too long.
     #[track_caller]
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connect to the server");
