@@ -2,14 +2,15 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
 use support::watchdog;
 
-#[test]
-fn all_are_compared_and_reported() {
-    let _watchdog = watchdog();
+/// Built as this test is, by whoever runs it.
+#[track_caller]
+fn example() -> PathBuf {
     let own = std::env::current_exe().expect("the path of this test");
     let profile = own.ancestors().nth(2).expect("target/PROFILE/deps/this");
     let example = profile.join("examples/compare");
@@ -18,9 +19,15 @@ fn all_are_compared_and_reported() {
         "{} is missing: run `cargo build --examples` first",
         example.display()
     );
+    example
+}
+
+#[test]
+fn all_are_compared_and_reported() {
+    let _watchdog = watchdog();
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("new");
-    let output = Command::new(example)
+    let output = Command::new(example())
         .arg("--quick")
         .arg("--out")
         .arg(&out)
@@ -76,4 +83,19 @@ fn all_are_compared_and_reported() {
         !html.contains("src=") && !html.contains("href="),
         "it refers to other files"
     );
+}
+
+#[test]
+fn where_nothing_can_be_compared_it_says_why() {
+    let _watchdog = watchdog();
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(example())
+        .args(["--quick", "--out"])
+        .arg(dir.path())
+        .env("KAPOK_SWITCH", "nonsense")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    support::says(&stderr, &["KAPOK_SWITCH", "nonsense"]);
 }

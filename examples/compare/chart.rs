@@ -101,8 +101,9 @@ pub(crate) fn overview(group: &Group) -> String {
             .iter()
             .flat_map(|table| &table.rows)
             .map(|row| row.median())
+            .filter(|&ns| ns > 0.0) // a clock may be too coarse
     };
-    let least = medians().fold(f64::INFINITY, f64::min).log10().floor();
+    let least = medians().reduce(f64::min).unwrap_or(1.0).log10().floor();
     let most = medians().fold(0.0, f64::max).log10().ceil().max(least + 1.0);
     let at = |log: f64| left + pixel((log - least) / (most - least) * f64::from(right - left));
     let bottom = top_line + row_at(group.tables.len(), row_height);
@@ -129,7 +130,7 @@ pub(crate) fn overview(group: &Group) -> String {
             area.draw(&Text::new(table.work.to_owned(), (left - 14, y), text(14, HPos::Right)))?;
             area.draw(&PathElement::new([(left, y), (right, y)], FAINT.stroke_width(1)))?;
             for (i, row) in table.rows.iter().enumerate() {
-                let dot = (at(row.median().log10()), y);
+                let dot = (at(row.median().log10().max(least)), y);
                 area.draw(&Circle::new(dot, 6, COLOURS[i % COLOURS.len()].filled()))?;
             }
         }

@@ -84,7 +84,7 @@ fn run(options: &Options) -> io::Result<()> {
     std::fs::create_dir_all(&options.out)?;
     let environment = environment::environment();
     let engines = Engine::available();
-    let reactors = reactors::available();
+    let reactors = reactors::available()?;
     let works = (contexts::WORKS.len() + fibers::WORKS.len()) * engines.len() + reactors::WORKS.len() * reactors.len();
     let bar = progress(works * (plan.rounds + 1));
 

@@ -1,7 +1,7 @@
 //! Reactors: round trips over loopback, both ends of which are fibers of one worker. So nothing is in it but the reactor, the
 //! switches and the kernel's TCP: no other thread has to be woken.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use kapok::ReactorKind;
 use kapok::net::{TcpListener, TcpStream};
@@ -22,11 +22,21 @@ pub(crate) const WORKS: &[Work<ReactorKind>] = &[
     },
 ];
 
-/// The reactors that work here.
-pub(crate) fn available() -> Vec<ReactorKind> {
-    let all = ReactorKind::available().into_iter();
-    all.filter(|&kind| Builder::new().workers(1).reactor(kind).run(|| ()).is_ok())
-        .collect()
+/// The reactors that work here. If there is none, that is an error, and why the last one does not.
+pub(crate) fn available() -> io::Result<Vec<ReactorKind>> {
+    let mut work = Vec::new();
+    let mut tried = Ok(());
+    for kind in ReactorKind::available() {
+        tried = Builder::new().workers(1).reactor(kind).run(|| ());
+        if tried.is_ok() {
+            work.push(kind);
+        }
+    }
+    if work.is_empty() {
+        tried.map(|()| work)
+    } else {
+        Ok(work)
+    }
 }
 
 const MESSAGE: [u8; 64] = [b'k'; 64];
