@@ -52,8 +52,6 @@ pub(super) enum NotSent<T> {
 /// How long to wait.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Patience {
-    /// To send; who does not wait to receive calls [`Channel::recv_now`].
-    None,
     Until(Instant),
     Forever,
 }
@@ -69,7 +67,7 @@ impl Patience {
     fn deadline(self) -> Option<Instant> {
         match self {
             Patience::Until(deadline) => Some(deadline),
-            _ => None,
+            Patience::Forever => None,
         }
     }
 }
@@ -91,12 +89,10 @@ impl<T> Channel<T> {
     }
 
     pub(super) fn send(&self, message: T, patience: Patience) -> Result<(), NotSent<T>> {
-        if !matches!(patience, Patience::None) {
-            checkpoint();
-        }
+        checkpoint();
         let mut line = self.queue.lock();
         let message = match self.send_at_once(&mut line, message) {
-            Err(NotSent::Full(message)) if !matches!(patience, Patience::None) => message,
+            Err(NotSent::Full(message)) => message,
             done => return done,
         };
         let deadline = patience.deadline();
@@ -107,9 +103,14 @@ impl<T> Channel<T> {
         }
     }
 
-    /// As [`send`](Channel::send) without patience, for a program that looks whether there is room.
+    /// As [`send`](Channel::send), where there is room.
+    pub(super) fn send_now(&self, message: T) -> Result<(), NotSent<T>> {
+        self.send_at_once(&mut self.queue.lock(), message)
+    }
+
+    /// As [`send_now`](Channel::send_now), for a program that looks whether there is room.
     pub(super) fn try_send(&self, message: T) -> Result<(), TrySendError<T>> {
-        self.send(message, Patience::None).map_err(|not_sent| match not_sent {
+        self.send_now(message).map_err(|not_sent| match not_sent {
             NotSent::Full(message) => {
                 Worker::looked_in_vain();
                 TrySendError::Full(message)
@@ -134,7 +135,6 @@ impl<T> Channel<T> {
     }
 
     pub(super) fn recv(&self, patience: Patience) -> Result<T, RecvTimeoutError> {
-        debug_assert!(!matches!(patience, Patience::None), "that is `recv_now`");
         Worker::with_fiber(|here| {
             checkpoint_here(here);
             let mut line = self.queue.lock();

@@ -1,15 +1,12 @@
 //! The backtrace of an overflow, which can be asked for.
 
-use std::ffi::c_void;
-use std::hint::black_box;
-
 use kapok::coroutine::Coroutine;
-use kapok::fiber::{self, Builder};
-use kapok::{Engine, spawn, stack};
+use kapok::fiber;
+use kapok::{Engine, spawn};
 
 use crate::support::child::{self, Ended};
 use crate::support::{OnDrop, emulator, run, says};
-use crate::{FAULTS, each, on_a_thread_of_c, overflow, reported};
+use crate::{FAULTS, on_a_thread_of_c, overflow};
 
 /// As [`each`], with the backtrace that can be asked for.
 #[track_caller]
@@ -126,53 +123,6 @@ fn backtrace_of_an_overflow_while_a_panic_unwinds() {
             });
         },
         |ended| has_frames(ended, "fiber (id ", "overflow::overflow"),
-    );
-}
-
-/// The hook runs before anything is unwound.
-#[test]
-fn overflow_in_the_hook_of_a_panic() {
-    each(
-        "backtrace::overflow_in_the_hook_of_a_panic",
-        || {
-            std::panic::set_hook(Box::new(|_| overflow()));
-            run(|| {
-                let fiber = spawn(|| {
-                    fiber::yield_now();
-                    panic!("to call the hook");
-                });
-                drop(fiber.join());
-            });
-        },
-        |ended| reported(ended, &["kapok: fiber (id ", "has overflowed"]),
-    );
-}
-
-/// A call of the C library that needs much of a stack, at its end.
-#[test]
-fn overflow_in_a_function_of_c() {
-    each(
-        "backtrace::overflow_in_a_function_of_c",
-        || {
-            run(|| {
-                let fiber = Builder::new().stack_size(stack::MIN_SIZE).spawn(|| {
-                    extern "C" fn compares(one: *const c_void, other: *const c_void) -> i32 {
-                        // Calls back until the stack is full.
-                        sort();
-                        one.cmp(&other) as i32
-                    }
-                    fn sort() {
-                        let mut numbers = black_box([3_u64, 1, 2]);
-                        // SAFETY: three elements of eight bytes.
-                        unsafe { libc::qsort(numbers.as_mut_ptr().cast(), 3, 8, Some(compares)) };
-                        black_box(&numbers);
-                    }
-                    sort();
-                });
-                drop(fiber.unwrap().join());
-            });
-        },
-        |ended| reported(ended, &["kapok: fiber (id ", &format!("{} bytes", stack::MIN_SIZE)]),
     );
 }
 

@@ -1,11 +1,13 @@
 //! The line that is said: who has overflowed which stack.
 
+use std::ffi::c_void;
+use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kapok::coroutine::Coroutine;
 use kapok::fiber::{self, Builder};
-use kapok::spawn;
+use kapok::{spawn, stack};
 
 use crate::support::{OnDrop, run, run_on_one, says, show};
 use crate::{each, overflow, reported, unreported};
@@ -76,6 +78,53 @@ fn overflow_in_a_destructor_that_runs_because_of_a_panic() {
             });
         },
         |ended| reported(ended, &["kapok: fiber (id ", "has overflowed"]),
+    );
+}
+
+/// The hook runs before anything is unwound.
+#[test]
+fn overflow_in_the_hook_of_a_panic() {
+    each(
+        "report::overflow_in_the_hook_of_a_panic",
+        || {
+            std::panic::set_hook(Box::new(|_| overflow()));
+            run(|| {
+                let fiber = spawn(|| {
+                    fiber::yield_now();
+                    panic!("to call the hook");
+                });
+                drop(fiber.join());
+            });
+        },
+        |ended| reported(ended, &["kapok: fiber (id ", "has overflowed"]),
+    );
+}
+
+/// A call of the C library that needs much of a stack, at its end.
+#[test]
+fn overflow_in_a_function_of_c() {
+    each(
+        "report::overflow_in_a_function_of_c",
+        || {
+            run(|| {
+                let fiber = Builder::new().stack_size(stack::MIN_SIZE).spawn(|| {
+                    extern "C" fn compares(one: *const c_void, other: *const c_void) -> i32 {
+                        // Calls back until the stack is full.
+                        sort();
+                        one.cmp(&other) as i32
+                    }
+                    fn sort() {
+                        let mut numbers = black_box([3_u64, 1, 2]);
+                        // SAFETY: three elements of eight bytes.
+                        unsafe { libc::qsort(numbers.as_mut_ptr().cast(), 3, 8, Some(compares)) };
+                        black_box(&numbers);
+                    }
+                    sort();
+                });
+                drop(fiber.unwrap().join());
+            });
+        },
+        |ended| reported(ended, &["kapok: fiber (id ", &format!("{} bytes", stack::MIN_SIZE)]),
     );
 }
 

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{RecvError, SendError, TryRecvError};
 
 use super::{Case, Ticket};
-use crate::sync::channel::{Channel, NotSent, Patience, Receiving, Sending};
+use crate::sync::channel::{Channel, NotSent, Receiving, Sending};
 use crate::sync::{broadcast, mpmc, mpsc, oneshot, watch};
 
 /// What `recv` takes.
@@ -182,7 +182,7 @@ impl<'a, T> Send<'a, T> {
 impl<T> Case for Send<'_, T> {
     fn try_now(&mut self) -> bool {
         let message = self.message.take().expect("it has not been sent");
-        match self.channel.send(message, Patience::None) {
+        match self.channel.send_now(message) {
             Ok(()) => self.sent = Some(Ok(())),
             Err(NotSent::Disconnected(message)) => self.sent = Some(Err(SendError(message))),
             Err(NotSent::Full(message)) => self.message = Some(message),
